@@ -1,0 +1,1 @@
+"""One trial of large-batch training: models, data, optimizers, tricks and the one loop. Torch only."""

@@ -1,0 +1,63 @@
+"""What every configured thing is made of: frozen settings, and the fields that many of them share.
+
+A field is stated once: its domain, symbol, unit and source. Specs, search spaces, MLflow and the report
+read them from here.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Settings(BaseModel):
+    """Frozen fields; an unknown key is refused with the nearest known one."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, given: Any) -> Any:
+        if isinstance(given, Mapping):
+            for key in given:
+                if key not in cls.model_fields:
+                    raise ValueError(f"unknown key {key!r}; {nearest(str(key), cls.model_fields)}")
+        return given
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The remedy for a misspelt `word`: the nearest of the `known` ones, and all of them."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=1)
+    guess = f"did you mean {close[0]!r}? " if close else ""
+    return f"{guess}known: {', '.join(known) or 'none'}"
+
+
+def about(symbol: str, text: str, *, unit: str = "1", source: str = "", **domain: Any) -> Any:
+    """A pydantic field that carries its symbol, unit and source beside its domain (`gt`, `le`, …)."""
+    return Field(
+        description=text, json_schema_extra={"symbol": symbol, "unit": unit, "source": source}, **domain
+    )
+
+
+Gamma = Annotated[
+    float, about("γ", "global coefficient of a layer-wise rule", source="paper (10), (21)", gt=0)
+]
+Rate = Annotated[float, about("lr", "learning rate", unit="weight²/loss", source="paper (5)", gt=0)]
+Beta = Annotated[float, about("β", "weight decay: the loss gains β/2·‖w‖²", source="paper (22)", ge=0)]
+Momentum = Annotated[float, about("m", "momentum, the rate inside its buffer", source="You 2017", ge=0, lt=1)]
+ExcludedRate = Annotated[
+    float,
+    about(
+        "lr₁", "rate of the tensors that a layer-wise rule excludes (biases, norms)", unit="weight²/loss", gt=0
+    ),
+]
+BatchSize = Annotated[int, about("n", "batch size", unit="image", source="paper (2)", ge=1)]
+Epochs = Annotated[int, about("E", "passes over the training split", unit="epoch", ge=1)]
+Width = Annotated[float, about("width", "multiplier of every hidden layer's channels", gt=0, le=4)]
+Dropout = Annotated[float, about("dropout", "probability of dropping a hidden unit", ge=0, lt=1)]
