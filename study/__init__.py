@@ -1,0 +1,1 @@
+"""A study: spec → plan → search → engine → store. The engine alone imports Ray, the store alone MLflow."""

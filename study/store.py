@@ -1,0 +1,188 @@
+"""The store: one MLflow experiment a study, a parent run a cell, a child run a trial.
+
+Runs are found again by their tags, and a metric is written once for each step, so that a study killed anywhere
+and started again leaves every trial once, no step twice or missing. This file alone imports MLflow.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+
+from trainables.errors import Refused
+
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+
+LIMIT = 1000  # metrics in one request, MLflow's own bound
+TEXT_LIMIT = 4900  # characters of an experiment's tag
+
+
+def default_uri(directory: Path) -> str:
+    """The embedded store of a study directory."""
+    return f"sqlite:///{directory.resolve()}/mlflow.db"
+
+
+@dataclass
+class Record:
+    """An open run: where it is, and the last step it holds."""
+
+    run_id: str
+    last_step: int = 0
+
+
+class Store:
+    """The results of the study called `experiment`, at a tracking server or in a study directory."""
+
+    def __init__(self, uri: str, experiment: str, *, create: Path | None = None) -> None:
+        """`create`: the directory of a study that may be new; without it the experiment must exist.
+
+        Raises Refused when the store cannot be reached, or holds no such experiment.
+        """
+        self.uri, self.experiment = uri, experiment
+        with _reachable(uri):
+            self.client = MlflowClient(tracking_uri=uri)
+            found = self.client.get_experiment_by_name(experiment)
+            if found is None and create is not None:
+                place = str(create.resolve() / "artifacts") if uri.startswith("sqlite") else None
+                self.experiment_id = self.client.create_experiment(experiment, artifact_location=place)
+                return
+        if found is None or found.lifecycle_stage != "active":
+            state = "is deleted" if found else "holds no experiment of this name"
+            raise Refused("study", experiment, f"the store at {uri} {state}", "run the study first, or restore it")
+        self.experiment_id = found.experiment_id
+
+    # Writing
+
+    def describe(self, tags: Mapping[str, str]) -> None:
+        """Facts about the whole study, as tags of its experiment."""
+        for key, text in tags.items():
+            self.client.set_experiment_tag(self.experiment_id, key, text[:TEXT_LIMIT])
+
+    def runs(self) -> dict[tuple[str, str, str], Run]:
+        """Every run, by its tags (cell, phase, config_hash); a cell's own has config_hash ''."""
+        return {
+            (run.data.tags["cell"], run.data.tags["phase"], run.data.tags.get("config_hash", "")): run
+            for run in self._search("")
+            if "cell" in run.data.tags
+        }
+
+    def open_run(
+        self, known: Run | None, name: str, tags: Mapping[str, str], params: Mapping[str, Any], parent: str | None
+    ) -> Record:
+        """The run with these tags: the `known` one, or a new one."""
+        if known is not None:
+            self.client.update_run(known.info.run_id, status="RUNNING")
+            history = self.client.get_metric_history(known.info.run_id, "train/loss")
+            return Record(known.info.run_id, max((point.step for point in history), default=0))
+        nesting = {"mlflow.parentRunId": parent} if parent else {}
+        run = self.client.create_run(self.experiment_id, tags={**tags, **nesting}, run_name=name)
+        self.client.log_batch(run.info.run_id, params=[Param(key, str(value)) for key, value in params.items()])
+        return Record(run.info.run_id)
+
+    def log(self, record: Record, rows: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+        """Append metrics by step; steps that the run already holds are left alone."""
+        now = int(time.time() * 1000)
+        fresh = [(step, row) for step, row in rows if step > record.last_step]
+        metrics = [Metric(key, value, now, step) for step, row in fresh for key, value in row.items()]
+        for start in range(0, len(metrics), LIMIT):
+            self.client.log_batch(record.run_id, metrics=metrics[start : start + LIMIT])
+        record.last_step = max((step for step, _ in fresh), default=record.last_step)
+
+    def close(self, record: Record, tags: Mapping[str, str], metrics: Mapping[str, float], *, ok: bool) -> None:
+        """Final metrics (once, whatever `log` wrote), final tags, and the run's end."""
+        now = int(time.time() * 1000)
+        held = self.client.get_run(record.run_id).data.metrics if metrics else {}
+        self.client.log_batch(
+            record.run_id,
+            metrics=[Metric(k, v, now, record.last_step) for k, v in metrics.items() if held.get(k) != v],
+            tags=[RunTag(key, text) for key, text in tags.items()],
+        )
+        self.client.set_terminated(record.run_id, "FINISHED" if ok else "FAILED")
+
+    # Reading
+
+    def facts(self) -> dict[str, str]:
+        """What `describe` wrote."""
+        return dict(self.client.get_experiment(self.experiment_id).tags)
+
+    def cells(self) -> pd.DataFrame:
+        """A row a cell: `run_id`, its tags, and its metrics (`gap/batch`, …)."""
+        return self._frame("tags.phase = 'cell'")
+
+    def trials(self) -> pd.DataFrame:
+        """A row a trial: `run_id`, its tags (`cell`, `arm`, `batch_size`, `phase`, `trial`, `seed`, `status`, …),
+        its parameters under the spec's keys, and its last metrics. Numbers are numbers."""
+        return self._frame("tags.phase != 'cell'")
+
+    def curves(self, run_ids: Sequence[str], keys: Sequence[str]) -> pd.DataFrame:
+        """Metrics by epoch: columns `run_id`, `metric`, `epoch`, `value`."""
+        points = [
+            (run_id, key, point.step, point.value)
+            for run_id in run_ids
+            for key in keys
+            for point in self.client.get_metric_history(run_id, key)
+        ]
+        return pd.DataFrame(points, columns=["run_id", "metric", "epoch", "value"])
+
+    def _frame(self, query: str) -> pd.DataFrame:
+        rows = [
+            {"run_id": run.info.run_id}
+            | {key: text for key, text in run.data.tags.items() if not key.startswith("mlflow.")}
+            | dict(run.data.params)
+            | dict(run.data.metrics)
+            for run in self._search(query)
+        ]
+        frame = pd.DataFrame(rows)
+        for column in frame.columns:
+            numbers = pd.to_numeric(frame[column], errors="coerce")
+            if column not in ("run_id", "git_commit", "config_hash") and bool(
+                (numbers.notna() == frame[column].notna()).all()
+            ):
+                frame[column] = numbers
+        return frame
+
+    def _search(self, query: str) -> Iterator[Run]:
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment_id], query, max_results=1000, order_by=["attributes.start_time ASC"], page_token=token
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+
+@contextmanager
+def _reachable(uri: str) -> Iterator[None]:
+    """One short try on first contact, where MLflow's own retries would take minutes to fail."""
+    patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+    before = {key: os.environ.get(key) for key in patience}
+    os.environ.update(patience)
+    try:
+        yield
+    except MlflowException as error:
+        raise Refused(
+            "tracking_uri", uri, f"the MLflow store there does not answer ({str(error).splitlines()[0][:200]})",
+            "start the server, correct --tracking-uri or MLFLOW_TRACKING_URI, or leave both out",
+        ) from error  # fmt: skip
+    finally:
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value

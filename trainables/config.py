@@ -1,0 +1,93 @@
+"""A trial's configuration, whole: what decides every bit of its result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import model_validator
+
+from trainables.data import Data, datasets
+from trainables.errors import Refused
+from trainables.models import Model, models
+from trainables.optimizers.settings import OptimizerSettings, optimizers
+from trainables.plugins import collection, named
+from trainables.probes import Probe, probes
+from trainables.schedules import Schedule, schedules
+from trainables.settings import BatchSize, Epochs, Settings, about
+from trainables.tricks import Trick, tricks
+
+
+class TrialConfig(Settings):
+    """One training run. Keys as in specs and stores: `optimizer/gamma` is `config.optimizer.gamma`."""
+
+    model: named(models, Model)  # type: ignore[valid-type]
+    data: named(datasets, Data)  # type: ignore[valid-type]
+    optimizer: named(optimizers, OptimizerSettings)  # type: ignore[valid-type]
+    schedule: named(schedules, Schedule) = "constant"  # type: ignore[valid-type]
+    trick: collection(tricks, Trick) = {}  # type: ignore[valid-type]
+    probe: collection(probes, Probe) = {}  # type: ignore[valid-type]
+    batch_size: BatchSize
+    micro_batch: Annotated[
+        int | None,
+        about("", "images a forward pass, accumulated to a batch; batch norm sees this many", unit="image", ge=1),
+    ] = None
+    epochs: Epochs
+    seed: Annotated[int, about("", "seed of initialisation, order, augmentation, dropout", ge=0, lt=2**31)]
+    device: Annotated[Literal["auto", "cpu", "cuda"], about("", "auto: a GPU where there is one")] = "auto"
+    precision: Annotated[Literal["float32", "bfloat16"], about("", "bfloat16: autocast")] = "float32"
+    threads: Annotated[int, about("", "CPU threads; other numbers give other bits", ge=1)] = 1
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> Self:
+        warmup = self.schedule.warmup_epochs
+        if warmup >= self.epochs:
+            raise Refused(
+                "schedule/warmup_epochs", warmup, f"must be below epochs = {self.epochs}",
+                "shorten the warm-up or train longer",
+            )  # fmt: skip
+        return self
+
+    def flat(self) -> dict[str, Any]:
+        """`{"optimizer/gamma": 0.01, …}`, every field that is set, the form that stores hold."""
+        return dict(flatten(self.model_dump()))
+
+    def hash(self) -> str:
+        """The trial's identity: equal exactly when every field is equal."""
+        return hashlib.sha256(json.dumps(self.flat(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of a nested mapping by path, `{"a": {"b": 1}}` → `("a/b", 1)`; an empty mapping has none."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}/")
+        else:
+            yield prefix + key, value
+
+
+def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `flatten`."""
+    tree: dict[str, Any] = {}
+    for path, value in leaves.items():
+        *parents, key = path.split("/")
+        at = tree
+        for parent in parents:
+            at = at.setdefault(parent, {})
+        at[key] = value
+    return tree
+
+
+def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid on `under`, at any depth. A different `name` starts that mapping afresh: it is another plug-in."""
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            other = "name" in value and value["name"] != below.get("name", value["name"])
+            merged[key] = dict(value) if other else merge(below, value)
+        else:
+            merged[key] = value
+    return merged

@@ -1,0 +1,73 @@
+"""From uint8 images on the device to normalised, augmented float batches."""
+
+from __future__ import annotations
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from trainables.data import Split
+
+PADDING = 4
+
+
+class Draws(NamedTuple):
+    """The augmentation of a batch: crop offsets (n, 2) in 0…8 and flips (n,)."""
+
+    offsets: Tensor
+    flips: Tensor
+
+    @classmethod
+    def sample(cls, n: int, generator: torch.Generator) -> Draws:
+        offsets = torch.randint(2 * PADDING + 1, (n, 2), generator=generator)
+        return cls(offsets, torch.rand(n, generator=generator) < 0.5)
+
+    def part(self, rows: slice) -> Draws:
+        return Draws(self.offsets[rows], self.flips[rows])
+
+
+def crop_and_flip(images: Tensor, draws: Draws) -> Tensor:
+    """Each (3, 32, 32) image shifted by its own offset within a zero border of 4, half of them mirrored."""
+    offsets, flips = (draw.to(images.device, non_blocking=True) for draw in draws)
+    size = images.shape[-1]
+    windows = F.pad(images, [PADDING] * 4).unfold(2, size, 1).unfold(3, size, 1)  # a view: (n, 3, 9, 9, 32, 32)
+    cropped = windows[torch.arange(len(images), device=images.device), :, offsets[:, 0], offsets[:, 1]]
+    return torch.where(flips.view(-1, 1, 1, 1), cropped.flip(-1), cropped)
+
+
+class Batches:
+    """A split on a device, read by index. `mean` and `std` (3,) are in units of a byte."""
+
+    def __init__(self, split: Split, mean: Tensor, std: Tensor, device: torch.device) -> None:
+        with warnings.catch_warnings():  # shared memory is read-only; nothing here writes in place
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            self.images = torch.from_numpy(split.images).to(device)
+            self.labels = torch.from_numpy(split.labels).to(device)
+        self.mean, self.inverse_std = mean.view(3, 1, 1).to(device), (1 / std).view(3, 1, 1).to(device)
+        self.layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: Tensor | slice, draws: Draws | None = None) -> tuple[Tensor, Tensor]:
+        """Float images (n, 3, 32, 32) and labels (n,) at `index`, augmented if `draws` are given."""
+        images = self.images[index]
+        if draws is not None:
+            images = crop_and_flip(images, draws)
+        floats = (images.float() - self.mean) * self.inverse_std
+        return floats.contiguous(memory_format=self.layout), self.labels[index]
+
+
+def normalisation(split: Split) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (3,) of a split's bytes, by channel."""
+    counts = np.stack(
+        [np.bincount(split.images[:, channel].reshape(-1), minlength=256) for channel in range(3)]
+    )
+    share, bytes_ = counts / counts.sum(1, keepdims=True), np.arange(256)
+    mean = share @ bytes_
+    std = np.sqrt(np.maximum(share @ bytes_**2 - mean**2, 1.0))
+    return torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32)

@@ -1,0 +1,14 @@
+"""s = 1."""
+
+from typing import Literal
+
+from trainables.schedules import Schedule
+
+
+class Constant(Schedule):
+    """`schedule: {name: constant}`."""
+
+    name: Literal["constant"] = "constant"
+
+    def factor(self, progress: float) -> float:  # noqa: ARG002
+        return 1.0

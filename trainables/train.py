@@ -1,0 +1,268 @@
+"""The one training loop."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from trainables.config import TrialConfig
+from trainables.data import Splits
+from trainables.data.batches import Batches, Draws, normalisation
+from trainables.errors import Refused
+
+EVALUATION_BATCH = 500
+CHECK_EVERY = {"cpu": 1, "cuda": 20}  # steps between looks at the loss: on a GPU each one waits for it
+
+
+class Diverged(Exception):
+    """The loss stopped being finite at `step` (counted from 1 over the whole trial)."""
+
+    def __init__(self, step: int, reason: str) -> None:
+        self.step, self.reason = step, reason
+        super().__init__(f"step {step}: {reason}")
+
+
+def derive(seed: int, *words: object) -> int:
+    """A seed of its own for each use, so that any epoch can be repeated without those before it."""
+    digest = hashlib.blake2b(repr((seed, *words)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` is a GPU where there is one. Raises Refused for `cuda` where there is none."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise Refused("device", name, "torch sees no GPU here", "use device: auto or cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+class Trial:
+    """One training run, advanced an epoch at a time.
+
+    Order, augmentation and dropout depend on (seed, epoch, step) alone: a trial continued from `state_dict`
+    equals one that was never interrupted, bit for bit on CPU.
+    """
+
+    def __init__(self, config: TrialConfig, splits: Splits) -> None:
+        if config.batch_size > len(splits.train):
+            raise Refused(
+                "batch_size", config.batch_size, f"the training split has {len(splits.train)} images",
+                "lower batch_size, or raise data/train_size",
+            )  # fmt: skip
+        self.config = config
+        self.device = resolve_device(config.device)
+        mean, std = normalisation(splits.train)
+        self.train, self.validation, self.test = (
+            Batches(split, mean, std, self.device) for split in (splits.train, splits.validation, splits.test)
+        )
+        with torch.random.fork_rng(self._cuda()):
+            torch.manual_seed(derive(config.seed, "initialisation"))
+            self.model = config.model.build(splits.classes).to(self.device, memory_format=self.train.layout)
+        self.optimizer = config.optimizer.build(self.model.parameters())
+        for group in self.optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+        self.statistics = BatchNormStatistics(self.model)
+        self.observers = {name: probe.start(self.model, self.optimizer) for name, probe in config.probe.items()}
+        self.epoch = 0  # completed
+        self.steps = 0  # completed
+        self.rows: list[dict[str, float]] = []  # metrics by completed epoch
+
+    @property
+    def finished(self) -> bool:
+        return self.epoch == self.config.epochs
+
+    def run_epoch(self) -> dict[str, float]:
+        """Train one epoch and evaluate on the validation split; returns the epoch's metrics.
+
+        Raises Diverged when the loss stops being finite.
+        """
+        started = time.perf_counter()
+        with torch.random.fork_rng(self._cuda()):
+            row = self._train_epoch(self.epoch + 1)
+        row["time/train_seconds"] = time.perf_counter() - started
+        if len(self.validation):
+            row["val/loss"], row["val/accuracy"] = self.evaluate(self.validation)
+        self._check([row.get("val/loss", 0.0)])
+        self.epoch += 1
+        self.rows.append(row)
+        return row
+
+    def run_test(self) -> dict[str, float]:
+        """Test metrics and the train-test gap, both splits in evaluation mode (the generalization gap).
+
+        Raises Diverged when the last step left parameters that are not finite.
+        """
+        loss, accuracy = self.evaluate(self.test)
+        self._check([loss])
+        _, fitted = self.evaluate(self.train)
+        return {"test/loss": loss, "test/accuracy": accuracy, "gap/train_test": fitted - accuracy}
+
+    @torch.no_grad()
+    def evaluate(self, batches: Batches) -> tuple[float, float]:
+        """Mean loss and accuracy over a split, in evaluation mode, without augmentation."""
+        self.model.eval()
+        loss, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        for start in range(0, len(batches), EVALUATION_BATCH):
+            images, labels = batches.take(slice(start, start + EVALUATION_BATCH))
+            losses, hits = self._losses(images, labels)
+            loss, correct = loss + losses.sum(), correct + hits.sum()
+        return float(loss) / len(batches), float(correct) / len(batches)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that `load_state_dict` needs to go on after the last completed epoch."""
+        return {
+            "config": self.config.hash(), "epoch": self.epoch, "steps": self.steps, "rows": list(self.rows),
+            "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
+        }  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises Refused for another trial's state."""
+        if state["config"] != self.config.hash():
+            raise Refused(
+                "config_hash", state["config"], f"this trial's is {self.config.hash()}",
+                "give each trial a folder of its own",
+            )  # fmt: skip
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self.steps, self.rows = state["epoch"], state["steps"], list(state["rows"])
+
+    def _train_epoch(self, epoch: int) -> dict[str, float]:
+        self.model.train()
+        n = self.batch_size(epoch)
+        steps = len(self.train) // n  # the last partial batch is dropped
+        order = torch.randperm(len(self.train), generator=self._generator("order", epoch)).to(self.device)
+        losses, hits = [], torch.zeros((), device=self.device)
+        for step in range(steps):
+            self._set_rate(epoch, step / steps, 1 / steps)
+            loss, hit = self._gradient(epoch, step, order[step * n : (step + 1) * n])
+            self.optimizer.step()
+            losses.append(loss)
+            hits += hit
+            for observer in self.observers.values():
+                observer.after_step()
+            self.steps += 1
+            if (step + 1) % CHECK_EVERY[self.device.type] == 0 or step + 1 == steps:
+                self._check(torch.stack(losses[-CHECK_EVERY[self.device.type] :]).tolist())
+        row = {"train/loss": float(torch.stack(losses).mean()), "train/accuracy": float(hits) / (n * steps)}
+        for name, observer in self.observers.items():
+            row |= {f"probe/{name}/{key}": value for key, value in observer.after_epoch().items()}
+        return row
+
+    def batch_size(self, epoch: int) -> int:
+        """n in `epoch`, after the tricks."""
+        n = self.config.batch_size
+        for trick in self.config.trick.values():
+            n = trick.resize(epoch, n)
+        return n
+
+    def _set_rate(self, epoch: int, done: float, step: float) -> None:
+        full = getattr(self.config.optimizer, self.config.optimizer.rate)
+        rate = full * self.config.schedule.at(epoch - 1 + done, step, self.config.epochs)
+        for trick in self.config.trick.values():
+            rate = trick.rerate(epoch, rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * (rate / full)
+
+    def _gradient(self, epoch: int, step: int, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Leave the gradient of the batch's weighted mean loss in `p.grad`; mean loss and hits of all samples."""
+        draws = None
+        if self.config.data.augment:
+            draws = Draws.sample(len(index), self._generator("augmentation", epoch, step))
+        size = self.config.micro_batch or len(index)
+        parts = [slice(start, start + size) for start in range(0, len(index), size)]
+        selecting = any(trick.selects(epoch) for trick in self.config.trick.values())
+
+        def forward(part: slice) -> tuple[Tensor, Tensor]:
+            torch.manual_seed(derive(self.config.seed, "dropout", epoch, step, part.start))
+            images, labels = self.train.take(index[part], draws and draws.part(part))
+            return self._losses(images, labels)
+
+        self.optimizer.zero_grad(set_to_none=True)
+        weights = self._weights(epoch, torch.ones(len(index), device=self.device))
+        if selecting and len(parts) > 1:  # rank the whole batch first; a single part ranks its own losses
+            with torch.no_grad(), self.statistics.kept():
+                weights = self._weights(epoch, torch.cat([forward(part)[0] for part in parts]))
+        total, hits = [], torch.zeros((), device=self.device)
+        with self.statistics.moved_once(len(parts)) as next_part:
+            for part in parts:
+                losses, hit = forward(part)
+                if selecting and len(parts) == 1:
+                    weights = self._weights(epoch, losses.detach())
+                (losses * weights[part]).sum().backward()
+                next_part()
+                total.append(losses.detach().sum())
+                hits += hit.sum()
+        return torch.stack(total).sum() / len(index), hits
+
+    def _weights(self, epoch: int, losses: Tensor) -> Tensor:
+        """Weights (n,) of the samples, summing to 1; 1/n each unless a trick selects."""
+        weights = torch.ones_like(losses)
+        for trick in self.config.trick.values():
+            if trick.selects(epoch):
+                weights = trick.weights(losses, weights)
+        return weights / weights.sum()
+
+    def _losses(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss (n,) of each sample, and whether each is classified rightly (n,)."""
+        autocast = self.config.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16) if autocast else nullcontext():
+            logits = self.model(images)
+        logits = logits.float()
+        return F.cross_entropy(logits, labels, reduction="none"), logits.detach().argmax(1) == labels
+
+    def _check(self, losses: list[float]) -> None:
+        """Raises Diverged at the first of the latest steps' losses that is not finite."""
+        for ago, loss in zip(range(len(losses) - 1, -1, -1), losses, strict=True):
+            if not math.isfinite(loss):
+                raise Diverged(self.steps - ago, f"the loss is {loss}")
+
+    def _generator(self, *words: object) -> torch.Generator:
+        return torch.Generator().manual_seed(derive(self.config.seed, *words))
+
+    def _cuda(self) -> list[torch.device]:
+        return [self.device] if self.device.type == "cuda" else []
+
+
+class BatchNormStatistics:
+    """Keeps batch norm's running statistics honest when one step takes several forward passes."""
+
+    def __init__(self, model: nn.Module) -> None:
+        norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+        self.buffers = [buffer for norm in norms for buffer in norm.buffers()]
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Passes inside leave the statistics as they were."""
+        before = [buffer.clone() for buffer in self.buffers]
+        yield
+        for buffer, old in zip(self.buffers, before, strict=True):
+            buffer.copy_(old)
+
+    @contextmanager
+    def moved_once(self, parts: int) -> Iterator[Callable[[], None]]:
+        """The statistics move once, to the mean of where each of `parts` passes alone would move them.
+
+        Yields what to call after each pass.
+        """
+        if parts == 1 or not self.buffers:
+            yield lambda: None
+            return
+        before = [buffer.clone() for buffer in self.buffers]
+        total = [torch.zeros_like(buffer) for buffer in self.buffers]
+
+        def next_part() -> None:
+            for buffer, old, sum_ in zip(self.buffers, before, total, strict=True):
+                sum_ += buffer
+                buffer.copy_(old)
+
+        yield next_part
+        for buffer, sum_ in zip(self.buffers, total, strict=True):
+            buffer.copy_(sum_ / parts)
