@@ -5,3 +5,22 @@
 Each takes `(params, lr, momentum=…, weight_decay=…, …)`, where `lr` is the paper's γ, and behaves as any
 `torch.optim` optimizer. To add one, see CONTRIBUTING.md.
 """
+
+from trainables.optimizers.lamb import LAMB
+from trainables.optimizers.lars import LARS
+from trainables.optimizers.layerwise import Batch, LayerWise
+from trainables.optimizers.mclr import MCLR
+from trainables.optimizers.percent_delta import PercentDelta
+from trainables.optimizers.settings import LayerWiseSettings, OptimizerSettings, optimizers
+
+__all__ = [
+    "LAMB",
+    "LARS",
+    "MCLR",
+    "Batch",
+    "LayerWise",
+    "LayerWiseSettings",
+    "OptimizerSettings",
+    "PercentDelta",
+    "optimizers",
+]

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from torch import nn
 from torch.optim import Optimizer
 
+from trainables.optimizers.layerwise import EXCLUDED_LR, FLOOR, R_MAX
 from trainables.plugins import Registry
-from trainables.settings import Beta, ExcludedRate, Gamma, Momentum, Settings
+from trainables.settings import Beta, ExcludedRate, Gamma, Momentum, Settings, about
+
+Exclude = Annotated[Literal["1d", "none"], about("", "tensors that a layer-wise rule leaves out")]
+RMax = Annotated[
+    float, about("R_max", "cap on a radius", unit="weight²/loss", source="after paper (18), (19)", gt=0)
+]
+Floor = Annotated[
+    float, about("", "least value of a radius's denominator", source="after paper (18)", ge=1e-30)
+]
 
 
 class OptimizerSettings(Settings):
@@ -32,17 +41,18 @@ class LayerWiseSettings(OptimizerSettings):
     gamma: Gamma
     beta: Beta = 0.0
     momentum: Momentum = 0.9
-    excluded_lr: ExcludedRate = 0.01
+    excluded_lr: ExcludedRate = EXCLUDED_LR
+    exclude: Exclude = "1d"
+    r_max: RMax = R_MAX
+    floor: Floor = FLOOR
 
     def build(self, params: Iterable[nn.Parameter]) -> Optimizer:
-        own = {k: getattr(self, k) for k in type(self).model_fields if k not in LayerWiseSettings.model_fields}
+        """Fields go to the torch class by their own names, but for torch's words lr and weight_decay."""
         words: dict[str, Any] = {
-            "lr": self.gamma,
-            "momentum": self.momentum,
-            "weight_decay": self.beta,
-            "excluded_lr": self.excluded_lr,
+            name: getattr(self, name) for name in type(self).model_fields if name != "name"
         }
-        return self.torch_class(params, **words, **own)
+        words["lr"], words["weight_decay"] = words.pop("gamma"), words.pop("beta")
+        return self.torch_class(params, **words)
 
 
 optimizers: Registry[type[OptimizerSettings]] = Registry("trainables.optimizers")

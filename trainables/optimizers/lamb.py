@@ -1,0 +1,138 @@
+"""LAMB (You et al. 2019): Adam's direction, with the length of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from trainables.optimizers.settings import Exclude, OptimizerSettings
+from trainables.optimizers.statistics import norms
+from trainables.optimizers.tensorwise import TensorWise, scalars, use_foreach
+from trainables.settings import Beta, Gamma, about
+
+BETA2 = 0.999
+EPS = 1e-6
+
+
+class LAMB(TensorWise):
+    """w ← w - γ s R u, u = m̂/(√v̂ + ε) + βw, R = ‖w‖₂/‖u‖₂: You et al. 2019, algorithm 2 with φ the identity.
+
+    R is 1 where a norm is 0, counted by the guard `zero_norm`, and for excluded tensors, which have no decay.
+
+    Arguments:
+        params, lr, weight_decay, exclude, maximize, foreach: as in `LayerWise`; excluded tensors share lr.
+        momentum, beta2: decay of the means of g and g², in [0, 1). eps: ε.
+
+    Errors: see `TensorWise`.
+    """
+
+    guard_names: ClassVar[tuple[str, ...]] = ("zero_norm", "overflow")
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float,
+        momentum: float = 0.9,
+        beta2: float = BETA2,
+        eps: float = EPS,
+        weight_decay: float = 0.0,
+        *,
+        exclude: str = "1d",
+        maximize: bool = False,
+        foreach: bool | None = None,
+    ) -> None:
+        options = {"lr": lr, "momentum": momentum, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, {**options, "exclude": exclude, "maximize": maximize, "foreach": foreach})
+
+    def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
+        together = use_foreach(group["foreach"], params)
+        direct = _directions_together if together else _directions_one_by_one
+        directions = direct(group, params, grads, [self._moments(p) for p in params])
+        lengths = norms(directions)
+        fired: dict[str, Tensor] = {}
+        radius = None
+        if not group["excluded"]:
+            w = norms(params)
+            fired["zero_norm"] = (w == 0) | (lengths == 0)
+            radius = torch.where(fired["zero_norm"], 1.0, w / lengths)
+        rates = group["lr"] * (torch.ones_like(lengths) if radius is None else radius)
+        rates, fired["overflow"] = self._bounded(rates, lengths, params[0].dtype, momentum=0.0)
+        if together:
+            torch._foreach_sub_(params, torch._foreach_mul(directions, list(rates.unbind())))
+        else:
+            for p, u, rate in zip(params, directions, scalars(rates), strict=True):
+                p.sub_(u.mul_(rate))
+        self._record(params, fired, radius)
+
+    def _moments(self, p: Tensor) -> dict[str, Any]:
+        state: dict[str, Any] = self.state[p]
+        if not state:
+            state.update(step=0, mean=torch.zeros_like(p), mean_square=torch.zeros_like(p))
+        state["step"] += 1
+        return state
+
+
+def _directions_one_by_one(
+    group: dict[str, Any], params: list[Tensor], grads: list[Tensor], states: list[dict[str, Any]]
+) -> list[Tensor]:
+    directions = []
+    for w, g, state in zip(params, grads, states, strict=True):
+        mean = state["mean"].mul_(group["momentum"]).add_(g, alpha=1 - group["momentum"])
+        square = state["mean_square"].mul_(group["beta2"]).addcmul_(g, g, value=1 - group["beta2"])
+        bias, bias2 = _biases(group, state)
+        root = square.sqrt().mul_(bias / bias2**0.5).add_(bias * group["eps"])
+        u = mean / root
+        directions.append(u.add_(w, alpha=group["weight_decay"]) if group["weight_decay"] else u)
+    return directions
+
+
+def _directions_together(
+    group: dict[str, Any], params: list[Tensor], grads: list[Tensor], states: list[dict[str, Any]]
+) -> list[Tensor]:
+    means, squares = [s["mean"] for s in states], [s["mean_square"] for s in states]
+    torch._foreach_mul_(means, group["momentum"])
+    torch._foreach_add_(means, grads, alpha=1 - group["momentum"])
+    torch._foreach_mul_(squares, group["beta2"])
+    torch._foreach_addcmul_(squares, grads, grads, value=1 - group["beta2"])
+    biases = [_biases(group, state) for state in states]
+    roots = torch._foreach_sqrt(squares)
+    torch._foreach_mul_(roots, [bias / bias2**0.5 for bias, bias2 in biases])
+    torch._foreach_add_(roots, [bias * group["eps"] for bias, _ in biases])
+    directions = torch._foreach_div(means, roots)
+    if group["weight_decay"]:
+        torch._foreach_add_(directions, params, alpha=group["weight_decay"])
+    return list(directions)
+
+
+def _biases(group: dict[str, Any], state: dict[str, Any]) -> tuple[float, float]:
+    """What a mean that started at 0 still lacks: m̂ = m / (1 - m^t), v̂ = v / (1 - β₂^t)."""
+    return 1 - group["momentum"] ** state["step"], 1 - group["beta2"] ** state["step"]
+
+
+class LAMBSettings(OptimizerSettings):
+    """`optimizer: {name: lamb, gamma: …}`"""
+
+    rate: ClassVar[str] = "gamma"
+
+    name: Literal["lamb"] = "lamb"
+    gamma: Gamma
+    beta: Beta = 0.0
+    momentum: Annotated[float, about("m", "decay of the mean of g", source="You 2019", ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, about("β₂", "decay of the mean of g²", source="You 2019", ge=0, lt=1)] = BETA2
+    eps: Annotated[float, about("ε", "added to √v̂", source="You 2019", ge=1e-30)] = EPS
+    exclude: Exclude = "1d"
+
+    def build(self, params: Iterable[nn.Parameter]) -> Optimizer:
+        return LAMB(
+            params,
+            self.gamma,
+            momentum=self.momentum,
+            beta2=self.beta2,
+            eps=self.eps,
+            weight_decay=self.beta,
+            exclude=self.exclude,
+        )

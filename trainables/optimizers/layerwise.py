@@ -1,0 +1,147 @@
+"""The layer-wise family: each member is a radius of curvature, and everything else is here.
+
+    v ← m v + γ s R (g + βw);   w ← w - v                               You 2017, algorithm 1
+
+with the rate inside the momentum buffer, s the schedule's factor (`group["lr"]` is γ·s), and R = top / bottom
+the member's statistic of the radius over one tensor (paper, section 4.3), within guards:
+
+    R = min(top / max(bottom, floor), r_max)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from trainables.optimizers.statistics import norms
+from trainables.optimizers.tensorwise import TensorWise, scalars, use_foreach
+
+EXCLUDED_LR = 0.01
+R_MAX = 1e6
+FLOOR = 1e-12
+
+
+@dataclass(frozen=True)
+class Batch:
+    """k tensors of one device and dtype, what a radius may ask of them, and which guards fired, shape (k,)."""
+
+    weights: list[Tensor]
+    grads: list[Tensor]
+    options: Mapping[str, Any]
+    fired: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def beta(self) -> float:
+        """β of these tensors: 0 where they are excluded."""
+        return float(self.options["weight_decay"])
+
+    @cached_property
+    def weight_norms(self) -> Tensor:
+        """‖w‖₂, shape (k,), float64."""
+        return norms(self.weights)
+
+    @cached_property
+    def grad_norms(self) -> Tensor:
+        """‖g‖₂, shape (k,), float64."""
+        return norms(self.grads)
+
+    @cached_property
+    def decayed(self) -> Sequence[Tensor]:
+        """g + βw."""
+        if not self.beta:
+            return self.grads
+        return [torch.add(g, w, alpha=self.beta) for g, w in zip(self.grads, self.weights, strict=True)]
+
+    @cached_property
+    def reach(self) -> Tensor:
+        """A bound on every |g + βw|, shape (k,)."""
+        return self.grad_norms + self.beta * self.weight_norms if self.beta else self.grad_norms
+
+
+class LayerWise(TensorWise):
+    """Base of the family. A member writes `fraction`.
+
+    Arguments, common to the members:
+        params: parameters, named parameters, or param groups, whose options override those below.
+        lr: γ, the global coefficient; `group["lr"]` is γ·s and a scheduler may drive it.
+        momentum: m in [0, 1).
+        weight_decay: β; with 0 the radius still adapts.
+        excluded_lr: rate of the excluded tensors, momentum SGD without decay, in weight²/loss.
+        exclude: "1d" leaves biases and norms (at most one dimension) to `excluded_lr`; "none" adapts all.
+        r_max: cap on R. floor: least denominator of R.
+        maximize: ascend. foreach: multi-tensor calls; None chooses by device.
+    """
+
+    guard_names: ClassVar[tuple[str, ...]] = ("floor", "r_max", "frozen", "overflow")
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        *,
+        excluded_lr: float = EXCLUDED_LR,
+        exclude: str = "1d",
+        r_max: float = R_MAX,
+        floor: float = FLOOR,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        **own: Any,
+    ) -> None:
+        common = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "excluded_lr": excluded_lr}
+        guards = {"exclude": exclude, "r_max": r_max, "floor": floor}
+        super().__init__(params, {**common, **guards, "maximize": maximize, "foreach": foreach, **own})
+
+    def fraction(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The radius of each tensor as (top, bottom), both ≥ 0, float64, shape (k,)."""
+        raise NotImplementedError
+
+    def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
+        batch = Batch(params, grads, group)
+        radius = None if group["excluded"] else self._guarded_radius(group, batch)
+        rates = group["lr"] * (torch.ones_like(batch.reach) if radius is None else radius)
+        rates, batch.fired["overflow"] = self._bounded(
+            rates, max(batch.beta, 1.0) * batch.reach, params[0].dtype, group["momentum"]
+        )
+        buffers = [self._buffer(p) for p in params]
+        move = _move_together if use_foreach(group["foreach"], params) else _move_one_by_one
+        move(batch, buffers, group["momentum"], rates)
+        self._record(params, batch.fired, radius)
+
+    def _guarded_radius(self, group: dict[str, Any], batch: Batch) -> Tensor:
+        top, bottom = self.fraction(batch)
+        free = top / bottom.clamp_min(group["floor"])
+        batch.fired["floor"] = bottom < group["floor"]
+        batch.fired["r_max"] = free > group["r_max"]
+        batch.fired["frozen"] = top == 0  # no guard acts, but R = 0 and the tensor cannot leave where it is
+        return free.clamp_max(group["r_max"])
+
+    def _buffer(self, p: Tensor) -> Tensor:
+        state = self.state[p]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(p, memory_format=torch.preserve_format)
+        buffer: Tensor = state["momentum_buffer"]
+        return buffer
+
+
+def _move_one_by_one(batch: Batch, buffers: list[Tensor], momentum: float, rates: Tensor) -> None:
+    for w, v, g, rate in zip(batch.weights, buffers, batch.grads, scalars(rates), strict=True):
+        v.mul_(momentum).add_(g * rate)
+        if batch.beta:
+            v.add_(w * (rate * batch.beta))
+        w.sub_(v)
+
+
+def _move_together(batch: Batch, buffers: list[Tensor], momentum: float, rates: Tensor) -> None:
+    steps = torch._foreach_mul(batch.grads, list(rates.unbind()))
+    if batch.beta:
+        torch._foreach_add_(steps, torch._foreach_mul(batch.weights, list((rates * batch.beta).unbind())))
+    torch._foreach_mul_(buffers, momentum)
+    torch._foreach_add_(buffers, steps)
+    torch._foreach_sub_(batch.weights, buffers)

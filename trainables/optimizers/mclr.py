@@ -1,0 +1,76 @@
+"""MCLR, the paper's own rule: the radius is a median."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from trainables.optimizers.layerwise import FLOOR, Batch, LayerWise
+from trainables.optimizers.settings import LayerWiseSettings, RMax
+from trainables.optimizers.statistics import medians, wide
+
+R_MAX = 1e4
+Reading = Literal["abs", "signed", "radius"]
+
+
+class MCLR(LayerWise):
+    """R = |w_m| / |g_m + β w_m|: paper (20)–(22), with w_m and g_m medians over the tensor.
+
+    `reading` says of what: "abs" of |w_i| and |g_i|, "signed" of w_i and g_i; "radius" takes the median of
+    |w_i / (g_i + β w_i)|, (17), itself. The median of an even number of entries is the lower of the two.
+
+    Many gradient entries are exactly 0 (ReLU) and would make a median 0, (18)(19): with `zero_mask` all
+    medians are over the entries with g ≠ 0, the guard `masked` counts the steps in which some were left out,
+    and a tensor whose gradient is 0 takes R = 0. Otherwise see `LayerWise`.
+    """
+
+    guard_names: ClassVar[tuple[str, ...]] = (*LayerWise.guard_names, "masked")
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        *,
+        reading: Reading = "abs",
+        zero_mask: bool = True,
+        r_max: float = R_MAX,
+        floor: float = FLOOR,
+        **common: Any,
+    ) -> None:
+        own: dict[str, Any] = {"reading": reading, "zero_mask": zero_mask, "r_max": r_max, "floor": floor}
+        super().__init__(params, lr, momentum, weight_decay, **own, **common)
+
+    def fraction(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        masks = [g != 0 for g in batch.grads] if batch.options["zero_mask"] else None
+        if masks:
+            batch.fired["masked"] = torch.stack([~mask.all() for mask in masks])
+        if batch.options["reading"] == "radius":
+            radius = medians(
+                [_radius(w, d) for w, d in zip(batch.weights, batch.decayed, strict=True)], masks
+            )
+            return radius, torch.ones_like(radius)
+        weights, grads = batch.weights, batch.grads
+        if batch.options["reading"] == "abs":
+            weights, grads = [w.abs() for w in weights], [g.abs() for g in grads]
+        w, g = medians(weights, masks), medians(grads, masks)
+        return w.abs(), (g + batch.beta * w).abs()
+
+
+def _radius(w: Tensor, d: Tensor) -> Tensor:
+    """|w/d| entry by entry; infinite where d = 0, also at w = 0: a flat direction."""
+    return (wide(w) / wide(d)).abs_().masked_fill_(d == 0, float("inf"))
+
+
+class MCLRSettings(LayerWiseSettings):
+    """`optimizer: {name: mclr, gamma: …}`"""
+
+    torch_class: ClassVar[type[Optimizer]] = MCLR
+    name: Literal["mclr"] = "mclr"
+    reading: Reading = "abs"
+    zero_mask: bool = True
+    r_max: RMax = R_MAX

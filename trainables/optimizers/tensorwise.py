@@ -1,0 +1,193 @@
+"""What every optimizer here shares: a rate per tensor, 1-D tensors apart, guards that count."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from trainables.optimizers.statistics import Tensors
+
+EXCLUDE = ("1d", "none")
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not math.isnan(value)
+
+
+RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "lr": ("must be a finite number ≥ 0", lambda x: _number(x) and 0 <= x < math.inf),
+    "excluded_lr": ("must be a finite number ≥ 0", lambda x: _number(x) and 0 <= x < math.inf),
+    "weight_decay": ("must be a finite number ≥ 0", lambda x: _number(x) and 0 <= x < math.inf),
+    "momentum": ("must lie in [0, 1)", lambda x: _number(x) and 0 <= x < 1),
+    "beta2": ("must lie in [0, 1)", lambda x: _number(x) and 0 <= x < 1),
+    "eps": ("must be a finite number ≥ 1e-30", lambda x: _number(x) and 1e-30 <= x < math.inf),
+    "r_max": ("must be a finite number > 0", lambda x: _number(x) and 0 < x < math.inf),
+    "floor": ("must be a finite number ≥ 1e-30", lambda x: _number(x) and 1e-30 <= x < math.inf),
+    "weight_floor": ("must be a finite number ≥ 1e-30", lambda x: _number(x) and 1e-30 <= x < math.inf),
+    "exclude": (f"must be one of {', '.join(EXCLUDE)}", lambda x: x in EXCLUDE),
+    "reading": ("must be one of abs, signed, radius", lambda x: x in ("abs", "signed", "radius")),
+}
+
+
+def check(options: Mapping[str, Any]) -> None:
+    """Raises ValueError naming the first option that breaks its rule, its value and the rule."""
+    for name, (rule, holds) in RULES.items():
+        if name in options and not holds(options[name]):
+            raise ValueError(f"{name} = {options[name]!r}: {rule}")
+
+
+class TensorWise(Optimizer):
+    """Base of optimizers whose rate differs from tensor to tensor.
+
+    Every param group given is split in two: tensors with two or more dimensions, and (with `exclude="1d"`)
+    the others, whose group carries `excluded=True`, no weight decay, and `lr=excluded_lr` where that option
+    exists. A learning-rate scheduler therefore drives both. A subclass writes `_update`.
+
+    Raises ValueError for an argument outside its domain and TypeError for a parameter that is not a real
+    floating-point tensor; `step` raises RuntimeError for a gradient that is not dense, before anything moved.
+    """
+
+    guard_names: ClassVar[tuple[str, ...]] = ("overflow",)
+
+    def __init__(self, params: Any, options: dict[str, Any]) -> None:
+        check(options)
+        self._remember_nothing()
+        super().__init__(params, options)
+
+    def _remember_nothing(self) -> None:
+        # Neither belongs to the optimizer's state: a checkpoint continues without them.
+        self._fired: dict[Tensor, Tensor] = {}
+        self._radius: dict[Tensor, Tensor] = {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "_fired" not in self.__dict__:  # a copy or a pickle
+            self._remember_nothing()
+
+    # Parameters
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Adds one group, split as the class says. Its options override the constructor's."""
+        options = {**self.defaults, **param_group}
+        check(options)
+        params = [options["params"]] if isinstance(options["params"], Tensor) else options["params"]
+        if isinstance(params, set):
+            raise TypeError(
+                f"{type(self).__name__} takes parameters in an order, and a set has none; give a list"
+            )
+        wide: list[Any] = []
+        thin: list[Any] = []
+        for given in params:
+            tensor = given[1] if isinstance(given, tuple) else given  # (name, parameter) or bare
+            self._check_parameter(tensor)
+            (thin if options["exclude"] == "1d" and tensor.ndim <= 1 else wide).append(given)
+        if wide or not thin:
+            super().add_param_group({**param_group, "params": wide, "excluded": False})
+        if thin:
+            own = {"weight_decay": 0.0, "lr": options.get("excluded_lr", options["lr"])}
+            super().add_param_group({**param_group, **own, "params": thin, "excluded": True})
+
+    def _check_parameter(self, p: object) -> None:
+        if not isinstance(p, Tensor) or not p.is_floating_point():
+            kind = p.dtype if isinstance(p, Tensor) else type(p).__name__
+            raise TypeError(
+                f"{type(self).__name__} takes real floating-point tensors, not {kind}; "
+                "a complex parameter has no radius: give torch.view_as_real of it"
+            )
+
+    # The step
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step along the gradients in `.grad`, which it leaves alone. Returns the closure's loss."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        # gathered first: a gradient that is refused leaves every parameter unmoved
+        for group, params in [(g, batch) for g in self.param_groups for batch in self._batches(g)]:
+            self._update(group, params, _gradients(params, group["maximize"]))
+        return loss
+
+    def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
+        """Moves `params`, tensors of one device and dtype, by their `grads`."""
+        raise NotImplementedError
+
+    def _batches(self, group: dict[str, Any]) -> Iterable[list[Tensor]]:
+        """The group's tensors that have a gradient, those of one device and dtype together."""
+        batches: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            if p.grad.layout != torch.strided:
+                raise RuntimeError(
+                    f"{type(self).__name__} takes dense gradients, not {p.grad.layout}; "
+                    "build the layer with sparse=False"
+                )
+            batches.setdefault((p.device, p.dtype), []).append(p)
+        return batches.values()
+
+    def _bounded(
+        self, rates: Tensor, reach: Tensor, dtype: torch.dtype, momentum: float
+    ) -> tuple[Tensor, Tensor]:
+        """The last guard: `rates` cut so that no step can overflow, and where it cut. Shapes (k,).
+
+        `reach` bounds every entry of what a rate multiplies. A buffer built of steps within (1 - m)·h stays
+        within h, and h, less than half the spacing of the largest floats, added to any of them is absorbed.
+        """
+        limits = torch.finfo(dtype)
+        h = limits.max * limits.eps / 8
+        # a non-finite gradient is none of this guard's business: it propagates
+        bound = (1 - momentum) * h / torch.where(reach.isfinite(), reach, 1.0).clamp_min(1.0)
+        return torch.minimum(rates, bound), rates > bound
+
+    # Guards and radii
+
+    def _record(self, params: list[Tensor], fired: dict[str, Tensor], radius: Tensor | None) -> None:
+        never = torch.zeros_like(fired["overflow"])
+        flags = torch.stack([fired.get(name, never) for name in self.guard_names], dim=1).long()
+        for p in params:
+            if p not in self._fired:
+                self._fired[p] = torch.zeros(len(self.guard_names), dtype=torch.long, device=p.device)
+        torch._foreach_add_([self._fired[p] for p in params], list(flags.unbind()))
+        if radius is not None:
+            self._radius.update(zip(params, radius.unbind(), strict=True))
+
+    def guards(self, *, reset: bool = False) -> dict[str, dict[Tensor, int]]:
+        """How many steps each guard fired in, by tensor: guard name → parameter → count since the last reset.
+
+        Every parameter that has stepped is listed. The counts live on the device; this call synchronises.
+        They are not part of `state_dict`.
+        """
+        counts = {p: fired.tolist() for p, fired in self._fired.items()}
+        if reset:
+            self._fired.clear()
+        return {name: {p: n[i] for p, n in counts.items()} for i, name in enumerate(self.guard_names)}
+
+    def radii(self) -> list[tuple[Tensor, float]]:
+        """(parameter, R of its last step) in the groups' order, without the excluded tensors. Synchronises.
+
+        R is in weight²/loss (LAMB: weight), after the guards' floor and cap.
+        """
+        ordered = (p for group in self.param_groups for p in group["params"])
+        return [(p, self._radius[p].item()) for p in ordered if p in self._radius]
+
+
+def _gradients(params: list[Tensor], maximize: bool) -> list[Tensor]:
+    grads = [p.grad for p in params if p.grad is not None]
+    return [-g for g in grads] if maximize else grads
+
+
+def use_foreach(asked: bool | None, tensors: Tensors) -> bool:
+    """Multi-tensor calls pay on a GPU; on a CPU they are slower than a loop."""
+    return asked if asked is not None else tensors[0].device.type == "cuda"
+
+
+def scalars(numbers: Tensor) -> list[Any]:
+    """One factor per tensor: Python floats on a CPU, elsewhere 0-d tensors, which cost no synchronisation."""
+    return numbers.tolist() if numbers.device.type == "cpu" else list(numbers.unbind())
