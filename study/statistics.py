@@ -1,0 +1,290 @@
+"""From confirm trials to intervals, the gap table and the verdict. Accuracies are fractions of 1 throughout.
+
+All rests on one table, `accuracies`: seeds × cells, NaN where a seed is not complete. Every cell is retrained
+on the same seeds, so cells are compared seed by seed, which cancels what a seed does to both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from trainables.errors import Refused
+
+GAP_COLUMNS = (
+    "arm", "batch_size", "seeds", "diverged", "test_accuracy", "test_low", "test_high",
+    "gap_batch", "gap_batch_low", "gap_batch_high", "gap_train_test",
+)  # fmt: skip
+SAME = 1e-9  # accuracies this close are equal: one image in a billion
+
+
+# Intervals
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over `n` seeds with the ends of its confidence interval; NaN where undefined."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def sign(self) -> int:
+        """+1 or -1 where the whole interval lies on that side of 0, else 0: undecided.
+
+        An interval of no width decides nothing: seeds that agree to the last image do not show their spread.
+        """
+        if not self.high - self.low > SAME:
+            return 0
+        return int(self.low > 0) - int(self.high < 0)
+
+
+def interval(values: npt.ArrayLike, confidence: float = 0.95) -> Estimate:
+    """The mean of `values` (n,) with Student's t interval; needs n ≥ 2 for an interval, n ≥ 1 for a mean."""
+    sample = np.asarray(values, dtype=np.float64)
+    n = sample.size
+    mean = float(sample.mean()) if n else math.nan
+    if n < 2:
+        return Estimate(mean, math.nan, math.nan, n)
+    reach = float(stats.t.ppf((1 + confidence) / 2, n - 1) * stats.sem(sample))
+    return Estimate(mean, mean - reach, mean + reach, n)
+
+
+def simultaneous(samples: Sequence[npt.ArrayLike], confidence: float = 0.95) -> list[Estimate]:
+    """One interval a sample, all of them right together with at least this confidence (Bonferroni)."""
+    return [interval(sample, 1 - (1 - confidence) / len(samples)) for sample in samples]
+
+
+def paired(left: pd.Series[float], right: pd.Series[float]) -> pd.Series[float]:
+    """`left - right` over the seeds that both hold; each is indexed by seed."""
+    return (left - right).dropna()
+
+
+def slopes(accuracy: pd.DataFrame, batch_sizes: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Least-squares change of accuracy per doubling of the batch size, one a seed: (seeds, sizes) → (seeds,).
+
+    A seed counts only when complete at every size, else seeds would be compared over different sizes.
+    """
+    doublings = np.log2(np.asarray(batch_sizes, dtype=np.float64))
+    centred = doublings - doublings.mean()
+    whole = accuracy.dropna().to_numpy(dtype=np.float64)
+    return np.asarray(whole @ centred / (centred @ centred))
+
+
+# Trials
+
+
+def confirmed(trials: pd.DataFrame) -> pd.DataFrame:
+    """The confirm trials that count, one for each cell and seed; superseded ones do not."""
+    if "phase" not in trials:
+        return pd.DataFrame(columns=["cell", "seed", "status"])
+    counts = trials["phase"] == "confirm"
+    if "superseded" in trials:
+        counts &= trials["superseded"] != "true"
+    return trials[counts].drop_duplicates(["cell", "seed"], keep="last")
+
+
+def accuracies(trials: pd.DataFrame, cells: Sequence[str], metric: str = "test/accuracy") -> pd.DataFrame:
+    """`metric` by confirm seed (rows) and cell (columns, in this order); NaN where not complete."""
+    done = confirmed(trials)
+    done = done[done["status"] == "complete"]
+    if metric not in done or done.empty:
+        return pd.DataFrame(columns=list(cells), dtype=float)
+    return done.pivot(index="seed", columns="cell", values=metric).reindex(columns=list(cells)).astype(float)
+
+
+def arm_of(cell: str) -> str:
+    """`"sgd/32"` → `"sgd"`."""
+    return cell.rpartition("/")[0]
+
+
+def batch_size_of(cell: str) -> int:
+    """`"sgd/32"` → `32`."""
+    arm, _, size = cell.rpartition("/")
+    if not arm or not size.isdecimal():
+        raise Refused("cells", cell, "a cell is named ARM/BATCH_SIZE", "name it like 'sgd/32'")
+    return int(size)
+
+
+# The table
+
+
+def gap_table(trials: pd.DataFrame, baseline: str, order: Sequence[str]) -> pd.DataFrame:
+    """A row a cell of `order`, with GAP_COLUMNS: the contract of gap.csv.
+
+    `seeds` counts the confirm seeds tried, `diverged` those of them that diverged; means are over complete
+    seeds, with 95 % intervals. `gap_batch` is the baseline cell's test accuracy minus this cell's, seed
+    by seed.
+    """
+    _check_baseline(baseline, order)
+    tried, test = confirmed(trials), accuracies(trials, order)
+    train_test = accuracies(trials, order, "gap/train_test")
+    rows = []
+    for cell in order:
+        here = tried[tried["cell"] == cell]
+        level = interval(test[cell].dropna())
+        gap = interval(paired(test[baseline], test[cell]))
+        if cell == baseline and gap.n:
+            gap = Estimate(0.0, 0.0, 0.0, gap.n)  # by definition, even with one seed
+        diverged = int((here["status"] == "diverged").sum())
+        rows.append(
+            (arm_of(cell), batch_size_of(cell), len(here), diverged, level.mean, level.low, level.high,
+             gap.mean, gap.low, gap.high, train_test[cell].mean())
+        )  # fmt: skip
+    return pd.DataFrame(rows, columns=list(GAP_COLUMNS))
+
+
+def _check_baseline(baseline: str, order: Sequence[str]) -> None:
+    if baseline not in order:
+        raise Refused("baseline", baseline, "is no cell of this study", f"choose one of {', '.join(order)}")
+
+
+# The verdict
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An arm against the baseline arm, both at the largest batch size."""
+
+    arm: str
+    gain: Estimate  # test accuracy above the baseline arm's; the intervals of all arms hold together
+    share: float  # of the baseline arm's gap that is won back; NaN unless that gap is above 0 beyond doubt
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The study's answer: does the baseline arm's gap grow with batch size, and which arms win it back?"""
+
+    arm: str  # the baseline's
+    batch_sizes: tuple[int, ...]  # that the trend is taken over
+    left_out: tuple[int, ...]  # where no seed of the baseline arm is complete
+    slope: Estimate  # test accuracy of the baseline arm per doubling of the batch size
+    largest: int  # batch size
+    gap: Estimate  # the baseline cell's test accuracy minus the baseline arm's at the largest batch size
+    comparisons: tuple[Comparison, ...]
+    diverged: tuple[str, ...]  # "sgd/512 (1 of 3)": compared cells that lost confirm seeds
+
+    @property
+    def trend(self) -> Literal["grows", "shrinks", "undecided"]:
+        """Of the gap: it grows where accuracy falls."""
+        return "grows" if self.slope.sign < 0 else "shrinks" if self.slope.sign > 0 else "undecided"
+
+    @property
+    def headline(self) -> str:
+        """Whether the gap grows, in a sentence."""
+        if len(self.batch_sizes) < 2:
+            where = _list(self.batch_sizes) + " only" if self.batch_sizes else "no batch size"
+            return f"Whether the gap grows cannot be said: {self.arm} is complete at {where}."
+        change = (
+            f"{self.arm}'s test accuracy changes by {describe(self.slope)} per doubling of the batch size"
+        )
+        if self.trend == "undecided":
+            return f"Undecided with {_seeds(self.slope.n)} whether the gap grows with batch size: {change}."
+        span = f"from {min(self.batch_sizes)} to {max(self.batch_sizes)}"
+        return f"The gap {self.trend} with batch size: {change}, {span}."
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The whole verdict, the headline first."""
+        lines = [self.headline]
+        if self.gap.n:
+            lines.append(
+                f"At batch size {self.largest}, {self.arm}'s gap to its baseline is {describe(self.gap)}."
+            )
+        lines += [self._compare(each) for each in self.comparisons]
+        if self.left_out:
+            lines.append(f"{self.arm} has no complete seed at {_list(self.left_out)}: left out of the trend.")
+        if self.diverged:
+            lines.append(f"Diverged seeds are in none of these numbers: {', '.join(self.diverged)}.")
+        return tuple(lines)
+
+    def _compare(self, each: Comparison) -> str:
+        rival = f"{self.arm} at batch size {self.largest}"
+        if not each.gain.n:
+            return f"{each.arm} cannot be compared with {rival}: no seed is complete in both."
+        if not each.gain.sign:
+            difference = f"{each.arm} differs from {rival} by {describe(each.gain)}"
+            return f"Undecided with {_seeds(each.gain.n)}: {difference}."
+        if each.gain.sign < 0:
+            return f"{each.arm} is worse than {rival}, by {describe(each.gain)}."
+        if math.isnan(each.share):
+            return f"{each.arm} is better than {rival}, by {describe(each.gain)}."
+        return f"{each.arm} wins back {describe(each.gain)} from {rival}, about {each.share:.0%} of the gap."
+
+
+def verdict(trials: pd.DataFrame, baseline: str, order: Sequence[str]) -> Verdict:
+    """The answer that the confirm trials of the cells in `order` give; `baseline` is one of them."""
+    _check_baseline(baseline, order)
+    test = accuracies(trials, order)
+    home = arm_of(baseline)
+    mine = {batch_size_of(cell): cell for cell in order if arm_of(cell) == home}
+    sizes = sorted(size for size in mine if test[mine[size]].notna().any())
+    per_seed = slopes(test[[mine[size] for size in sizes]], sizes) if len(sizes) > 1 else np.array([])
+    largest = max(mine)
+    loss = paired(test[baseline], test[mine[largest]])
+    gap = interval(loss) if baseline != mine[largest] else Estimate(math.nan, math.nan, math.nan, 0)
+
+    rivals = [cell for cell in order if batch_size_of(cell) == largest and arm_of(cell) != home]
+    gains = [paired(test[cell], test[mine[largest]]) for cell in rivals]
+    comparisons = tuple(
+        Comparison(arm_of(cell), estimate, _share(gain, loss) if gap.sign > 0 else math.nan)
+        for cell, gain, estimate in zip(rivals, gains, simultaneous(gains), strict=True)
+    )
+    return Verdict(
+        arm=home,
+        batch_sizes=tuple(sizes),
+        left_out=tuple(sorted(set(mine) - set(sizes))),
+        slope=interval(per_seed),
+        largest=largest,
+        gap=gap,
+        comparisons=comparisons,
+        diverged=_diverged(trials, [*mine.values(), *rivals]),
+    )
+
+
+def _diverged(trials: pd.DataFrame, cells: Sequence[str]) -> tuple[str, ...]:
+    tried = confirmed(trials)
+    counts = [(cell, tried.loc[tried["cell"] == cell, "status"]) for cell in cells]
+    lost = [(cell, int((status == "diverged").sum()), len(status)) for cell, status in counts]
+    return tuple(f"{cell} ({diverged} of {tries})" for cell, diverged, tries in lost if diverged)
+
+
+def _share(gain: pd.Series[float], loss: pd.Series[float]) -> float:
+    """Mean gain over mean loss, over the seeds that have both."""
+    common = gain.index.intersection(loss.index)
+    return float(gain[common].mean() / loss[common].mean()) if len(common) else math.nan
+
+
+# Words
+
+
+def points(fraction: float) -> str:
+    """`-0.0123` → `"−1.23"`: percentage points with their sign."""
+    return f"{100 * fraction:+.2f}".replace("-", "−")
+
+
+def describe(estimate: Estimate) -> str:
+    """`"+1.23 percentage points (95 % interval +0.80 to +1.66, 5 seeds)"`."""
+    if estimate.n == 0:
+        return "an unknown amount (no seed is complete in all of them)"
+    if estimate.n == 1:
+        return f"{points(estimate.mean)} percentage points (1 seed; an interval needs two)"
+    ends = f"{points(estimate.low)} to {points(estimate.high)}"
+    return f"{points(estimate.mean)} percentage points (95 % interval {ends}, {_seeds(estimate.n)})"
+
+
+def _seeds(n: int) -> str:
+    return f"{n} seed{'' if n == 1 else 's'}"
+
+
+def _list(sizes: Sequence[int]) -> str:
+    return f"batch size{'s' if len(sizes) > 1 else ''} {', '.join(map(str, sizes))}"
