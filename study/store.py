@@ -47,10 +47,12 @@ class Record:
 class Store:
     """The results of the study called `experiment`, at a tracking server or in a study directory."""
 
-    def __init__(self, uri: str, experiment: str, *, create: Path | None = None) -> None:
+    def __init__(
+        self, uri: str, experiment: str, *, create: Path | None = None, study_id: str | None = None
+    ) -> None:
         """`create`: the directory of a study that may be new; without it the experiment must exist.
 
-        Raises Refused when the store cannot be reached, or holds no such experiment.
+        Raises Refused when the store cannot be reached, holds no such experiment, or one of another `study_id`.
         """
         self.uri, self.experiment = uri, experiment
         with _reachable(uri):
@@ -58,11 +60,17 @@ class Store:
             found = self.client.get_experiment_by_name(experiment)
             if found is None and create is not None:
                 place = str(create.resolve() / "artifacts") if uri.startswith("sqlite") else None
-                self.experiment_id = self.client.create_experiment(experiment, artifact_location=place)
+                tags = {"study_id": study_id or ""}
+                self.experiment_id = self.client.create_experiment(experiment, artifact_location=place, tags=tags)
                 return
         if found is None or found.lifecycle_stage != "active":
             state = "is deleted" if found else "holds no experiment of this name"
             raise Refused("study", experiment, f"the store at {uri} {state}", "run the study first, or restore it")
+        if study_id is not None and found.tags.get("study_id") != study_id:
+            raise Refused(
+                "name", experiment, f"the store at {uri} has an experiment of this name from another directory",
+                "rename this one with --set name=…",
+            )  # fmt: skip
         self.experiment_id = found.experiment_id
 
     # Writing
@@ -137,6 +145,14 @@ class Store:
             for point in self.client.get_metric_history(run_id, key)
         ]
         return pd.DataFrame(points, columns=["run_id", "metric", "epoch", "value"])
+
+    def retag(self, run_id: str, key: str, text: str) -> None:
+        """Change one tag of a run."""
+        self.client.set_tag(run_id, key, text)
+
+    def link(self) -> str:
+        """The experiment's table of runs, below the address of MLflow's UI."""
+        return f"/#/experiments/{self.experiment_id}/runs?workflowType=machine_learning"
 
     def _frame(self, query: str) -> pd.DataFrame:
         rows = [

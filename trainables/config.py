@@ -52,7 +52,7 @@ class TrialConfig(Settings):
 
     def flat(self) -> dict[str, Any]:
         """`{"optimizer/gamma": 0.01, …}`, every field that is set, the form that stores hold."""
-        return dict(flatten(self.model_dump()))
+        return {key: value for key, value in flatten(self.model_dump()) if value is not None}
 
     def hash(self) -> str:
         """The trial's identity: equal exactly when every field is equal."""
@@ -60,9 +60,9 @@ class TrialConfig(Settings):
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of a nested mapping by path, `{"a": {"b": 1}}` → `("a/b", 1)`; an empty mapping has none."""
+    """Leaves of a nested mapping by path, `{"a": {"b": 1}}` → `("a/b", 1)`; below the top, `{}` is a leaf too."""
     for key, value in tree.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and (value or not prefix):
             yield from flatten(value, f"{prefix}{key}/")
         else:
             yield prefix + key, value

@@ -11,9 +11,9 @@ from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import PlainSerializer, PlainValidator
+from pydantic import PlainSerializer, PlainValidator, ValidationError
 
-from trainables.errors import Refused
+from trainables.errors import Refused, explain
 from trainables.settings import Settings, nearest
 
 T = TypeVar("T")
@@ -46,11 +46,11 @@ class Registry(Generic[T]):
     def __contains__(self, name: str) -> bool:
         return name in self._entries
 
-    def get(self, name: str) -> T:
-        """The plug-in called `name`. Raises Refused with the known names if there is none."""
+    def get(self, name: str, field: str = "name") -> T:
+        """The plug-in called `name`. Raises Refused, about `field`, with the known names if there is none."""
         if name not in self._entries:
             kind = self.group.rpartition(".")[2]
-            raise Refused(f"{kind}", name, "no such plug-in is installed", nearest(name, self._entries))
+            raise Refused(field, name, f"none of the {kind} is called so", nearest(name, self._entries))
         loaded: T = self._entries[name].load()
         return loaded
 
@@ -64,8 +64,8 @@ def named(registry: Registry[type[S]], base: type[S]) -> Any:
         if isinstance(given, str):
             given = {"name": given}
         if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
-            raise ValueError(f"wants a mapping with a name; known names: {', '.join(registry.names())}")
-        return registry.get(given["name"]).model_validate(dict(given))
+            raise Refused("name", given, "a mapping with a name is wanted", f"known: {', '.join(registry.names())}")
+        return _validated(registry.get(given["name"]), given)
 
     return Annotated[base, PlainValidator(parse), PlainSerializer(lambda value: value.model_dump())]
 
@@ -75,14 +75,24 @@ def collection(registry: Registry[type[S]], base: type[S]) -> Any:
 
     def parse(given: Any) -> dict[str, S]:
         if not isinstance(given, Mapping):
-            raise ValueError(f"wants a mapping of names to settings; known names: {', '.join(registry.names())}")
-        return {
-            name: value if isinstance(value, base) else registry.get(str(name)).model_validate(value or {})
-            for name, value in given.items()
-        }
+            raise Refused("", given, "a mapping of names to settings is wanted", f"known: {', '.join(registry.names())}")
+        parsed: dict[str, S] = {}
+        for name, value in given.items():
+            try:
+                parsed[name] = value if isinstance(value, base) else _validated(registry.get(name, ""), value or {})
+            except Refused as refused:
+                raise refused.under(str(name)) from None
+        return parsed
 
     return Annotated[
         dict[str, base],  # type: ignore[valid-type]
         PlainValidator(parse),
         PlainSerializer(lambda value: {name: one.model_dump() for name, one in value.items()}),
     ]
+
+
+def _validated(settings: type[S], given: Any) -> S:
+    try:
+        return settings.model_validate(given)
+    except ValidationError as error:
+        raise explain(error) from None

@@ -12,6 +12,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from trainables.errors import Refused
+
 
 class Settings(BaseModel):
     """Frozen fields; an unknown key is refused with the nearest known one."""
@@ -26,7 +28,7 @@ class Settings(BaseModel):
         if isinstance(given, Mapping):
             for key in given:
                 if key not in cls.model_fields:
-                    raise ValueError(f"unknown key {key!r}; {nearest(str(key), cls.model_fields)}")
+                    raise Refused(str(key), given[key], "unknown key", nearest(str(key), cls.model_fields))
         return given
 
 

@@ -44,6 +44,24 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+def batch_size(config: TrialConfig, epoch: int) -> int:
+    """n in `epoch` (from 1), after the tricks."""
+    n = config.batch_size
+    for trick in config.trick.values():
+        n = trick.resize(epoch, n)
+    return n
+
+
+def check_batch_sizes(config: TrialConfig, images: int) -> None:
+    """Raises Refused when some epoch's batch is larger than the training split of `images` images."""
+    largest = max(batch_size(config, epoch) for epoch in range(1, config.epochs + 1))
+    if largest > images:
+        raise Refused(
+            "batch_size", largest, f"the training split has {images} images",
+            "lower the batch size, raise data/train_size, or lower data/validation",
+        )  # fmt: skip
+
+
 class Trial:
     """One training run, advanced an epoch at a time.
 
@@ -52,11 +70,7 @@ class Trial:
     """
 
     def __init__(self, config: TrialConfig, splits: Splits) -> None:
-        if config.batch_size > len(splits.train):
-            raise Refused(
-                "batch_size", config.batch_size, f"the training split has {len(splits.train)} images",
-                "lower batch_size, or raise data/train_size",
-            )  # fmt: skip
+        check_batch_sizes(config, len(splits.train))
         self.config = config
         self.device = resolve_device(config.device)
         mean, std = normalisation(splits.train)
@@ -105,6 +119,17 @@ class Trial:
         _, fitted = self.evaluate(self.train)
         return {"test/loss": loss, "test/accuracy": accuracy, "gap/train_test": fitted - accuracy}
 
+    def time_step(self, n: int) -> float:
+        """Seconds of a training step of `n` images, once warm. The trial is spoilt for training."""
+        seconds = 0.0
+        with torch.random.fork_rng(self._cuda()):
+            for step in range(3):
+                started = time.perf_counter()
+                float(self._gradient(1, step, torch.arange(n, device=self.device))[0])
+                self.optimizer.step()
+                seconds = time.perf_counter() - started
+        return seconds
+
     @torch.no_grad()
     def evaluate(self, batches: Batches) -> tuple[float, float]:
         """Mean loss and accuracy over a split, in evaluation mode, without augmentation."""
@@ -136,7 +161,7 @@ class Trial:
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         self.model.train()
-        n = self.batch_size(epoch)
+        n = batch_size(self.config, epoch)
         steps = len(self.train) // n  # the last partial batch is dropped
         order = torch.randperm(len(self.train), generator=self._generator("order", epoch)).to(self.device)
         losses, hits = [], torch.zeros((), device=self.device)
@@ -155,13 +180,6 @@ class Trial:
         for name, observer in self.observers.items():
             row |= {f"probe/{name}/{key}": value for key, value in observer.after_epoch().items()}
         return row
-
-    def batch_size(self, epoch: int) -> int:
-        """n in `epoch`, after the tricks."""
-        n = self.config.batch_size
-        for trick in self.config.trick.values():
-            n = trick.resize(epoch, n)
-        return n
 
     def _set_rate(self, epoch: int, done: float, step: float) -> None:
         full = getattr(self.config.optimizer, self.config.optimizer.rate)

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from trainables.optimizers.settings import Exclude, OptimizerSettings
 from trainables.optimizers.statistics import norms
-from trainables.optimizers.tensorwise import TensorWise, scalars, use_foreach
+from trainables.optimizers.tensorwise import TensorWise, add_scaled, scalars, use_foreach
 from trainables.settings import Beta, Gamma, about
 
 BETA2 = 0.999
@@ -49,7 +49,7 @@ class LAMB(TensorWise):
         super().__init__(params, {**options, "exclude": exclude, "maximize": maximize, "foreach": foreach})
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        together = use_foreach(group["foreach"], params)
+        together = use_foreach(group["foreach"], params[0])
         direct = _directions_together if together else _directions_one_by_one
         directions = direct(group, params, grads, [self._moments(p) for p in params])
         lengths = norms(directions)
@@ -65,7 +65,7 @@ class LAMB(TensorWise):
             torch._foreach_sub_(params, torch._foreach_mul(directions, list(rates.unbind())))
         else:
             for p, u, rate in zip(params, directions, scalars(rates), strict=True):
-                p.sub_(u.mul_(rate))
+                add_scaled(p, u, -rate)
         self._record(params, fired, radius)
 
     def _moments(self, p: Tensor) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def _directions_one_by_one(
         square = state["mean_square"].mul_(group["beta2"]).addcmul_(g, g, value=1 - group["beta2"])
         bias, bias2 = _biases(group, state)
         root = square.sqrt().mul_(bias / bias2**0.5).add_(bias * group["eps"])
-        u = mean / root
+        u = torch.div(mean, root, out=root)
         directions.append(u.add_(w, alpha=group["weight_decay"]) if group["weight_decay"] else u)
     return directions
 

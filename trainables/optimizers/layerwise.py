@@ -10,7 +10,7 @@ the member's statistic of the radius over one tensor (paper, section 4.3), withi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from trainables.optimizers.statistics import norms
-from trainables.optimizers.tensorwise import TensorWise, scalars, use_foreach
+from trainables.optimizers.tensorwise import TensorWise, add_scaled, scalars, use_foreach
 
 EXCLUDED_LR = 0.01
 R_MAX = 1e6
@@ -28,7 +28,7 @@ FLOOR = 1e-12
 
 @dataclass(frozen=True)
 class Batch:
-    """k tensors of one device and dtype, what a radius may ask of them, and which guards fired, shape (k,)."""
+    """k tensors of a device and dtype, what a radius may ask of them, and which guards fired."""
 
     weights: list[Tensor]
     grads: list[Tensor]
@@ -50,12 +50,10 @@ class Batch:
         """‖g‖₂, shape (k,), float64."""
         return norms(self.grads)
 
-    @cached_property
-    def decayed(self) -> Sequence[Tensor]:
-        """g + βw."""
-        if not self.beta:
-            return self.grads
-        return [torch.add(g, w, alpha=self.beta) for g, w in zip(self.grads, self.weights, strict=True)]
+    def decayed(self) -> Iterator[Tensor]:
+        """g + βw, one tensor at a time."""
+        for g, w in zip(self.grads, self.weights, strict=True):
+            yield torch.add(g, w, alpha=self.beta) if self.beta else g
 
     @cached_property
     def reach(self) -> Tensor:
@@ -110,7 +108,7 @@ class LayerWise(TensorWise):
             rates, max(batch.beta, 1.0) * batch.reach, params[0].dtype, group["momentum"]
         )
         buffers = [self._buffer(p) for p in params]
-        move = _move_together if use_foreach(group["foreach"], params) else _move_one_by_one
+        move = _move_together if use_foreach(group["foreach"], params[0]) else _move_one_by_one
         move(batch, buffers, group["momentum"], rates)
         self._record(params, batch.fired, radius)
 
@@ -132,9 +130,9 @@ class LayerWise(TensorWise):
 
 def _move_one_by_one(batch: Batch, buffers: list[Tensor], momentum: float, rates: Tensor) -> None:
     for w, v, g, rate in zip(batch.weights, buffers, batch.grads, scalars(rates), strict=True):
-        v.mul_(momentum).add_(g * rate)
+        add_scaled(v.mul_(momentum), g, rate)
         if batch.beta:
-            v.add_(w * (rate * batch.beta))
+            add_scaled(v, w, rate * batch.beta)
         w.sub_(v)
 
 

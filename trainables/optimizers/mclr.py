@@ -51,7 +51,7 @@ class MCLR(LayerWise):
             batch.fired["masked"] = torch.stack([~mask.all() for mask in masks])
         if batch.options["reading"] == "radius":
             radius = medians(
-                [_radius(w, d) for w, d in zip(batch.weights, batch.decayed, strict=True)], masks
+                [_radius(w, d) for w, d in zip(batch.weights, batch.decayed(), strict=True)], masks
             )
             return radius, torch.ones_like(radius)
         weights, grads = batch.weights, batch.grads

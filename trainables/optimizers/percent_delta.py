@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from trainables.optimizers.layerwise import Batch, LayerWise
 from trainables.optimizers.settings import Floor, LayerWiseSettings
-from trainables.optimizers.statistics import means, wide
+from trainables.optimizers.statistics import mean_ratios
 
 FLOOR = 1e-5
 WEIGHT_FLOOR = 1e-6
@@ -37,10 +37,8 @@ class PercentDelta(LayerWise):
         super().__init__(params, lr, momentum, weight_decay, floor=floor, weight_floor=weight_floor, **common)
 
     def fraction(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        pairs = zip(batch.decayed, batch.weights, strict=True)
-        relative = means(
-            [(wide(d) / wide(w).abs().clamp_min(batch.options["weight_floor"])).abs_() for d, w in pairs]
-        )
+        pairs = zip(batch.decayed(), batch.weights, strict=True)
+        relative = mean_ratios(pairs, batch.options["weight_floor"])
         return torch.ones_like(relative), relative
 
 

@@ -5,13 +5,16 @@ Each takes k tensors of one device and dtype and returns one float64 number for 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 Tensors = Sequence[Tensor]
+Array = np.ndarray[Any, Any]
+SAMPLE = 4096  # entries that bracket a median
 
 
 def wide(x: Tensor) -> Tensor:
@@ -46,23 +49,53 @@ def _scaled_norm(x: Tensor) -> Tensor:
     return norm
 
 
-def means(tensors: Tensors) -> Tensor:
-    """Means of the entries; 0 for an empty tensor."""
-    return torch.stack([wide(x).sum().double() / max(x.numel(), 1) for x in tensors])
+def mean_ratios(pairs: Iterable[tuple[Tensor, Tensor]], floor: float) -> Tensor:
+    """Means of |a| / max(|b|, floor) for each pair (a, b); 0 for empty tensors."""
+    return torch.stack([_mean_ratio(wide(a), wide(b), floor) for a, b in pairs])
+
+
+def _mean_ratio(a: Tensor, b: Tensor, floor: float) -> Tensor:
+    ratios = b.abs().clamp_min_(floor)  # one temporary: on a CPU its memory costs more than the arithmetic
+    torch.div(a, ratios, out=ratios).abs_()
+    return ratios.sum().double() / max(ratios.numel(), 1)
 
 
 def medians(tensors: Tensors, masks: Tensors | None = None) -> Tensor:
-    """Medians of the entries where the mask holds: the lower of two, as torch.median; 0 where none is left."""
+    """Medians of the entries where the mask holds: the lower of two, as torch.median; 0 of none."""
     one = _median_on_cpu if tensors[0].device.type == "cpu" else _median_on_device
     return torch.stack([one(x, masks[i] if masks else None) for i, x in enumerate(tensors)])
 
 
 def _median_on_cpu(x: Tensor, mask: Tensor | None) -> Tensor:
-    # numpy's partition finds it several times faster than torch.median
-    entries = (wide(x) if mask is None else wide(x)[mask]).detach().numpy().ravel()
-    middle = (entries.size - 1) // 2
-    value = np.partition(entries, middle)[middle] if entries.size else 0.0
-    return torch.tensor(float(value), dtype=torch.float64)
+    entries = wide(x).detach().numpy().ravel()
+    kept = None if mask is None else mask.numpy().ravel()
+    return torch.tensor(_median(entries, kept), dtype=torch.float64)
+
+
+def _median(x: Array, mask: Array | None) -> float:
+    """Selects among the entries between two of a sample that most likely enclose the median: a few percent.
+
+    Faster than numpy's partition of all entries, and exact: where the sample misled, that is the answer.
+    """
+    count = x.size if mask is None else int(np.count_nonzero(mask))
+    if count == 0:
+        return 0.0
+    middle = (count - 1) // 2
+    stride = x.size // SAMPLE | 1  # odd, or it would meet the same few channels again and again
+    sample = np.sort(x[::stride] if mask is None else x[::stride][mask[::stride]])
+    margin = int(2 * sample.size**0.5) + 1  # four standard deviations of the rank
+    centre = sample.size // 2
+    if stride > 1 and centre > margin:
+        low, high = sample[centre - margin], sample[centre + margin]
+        below, inside = x < low, (x >= low) & (x <= high)
+        if mask is not None:
+            below, inside = below & mask, inside & mask
+        rank = middle - int(np.count_nonzero(below))
+        among = x.compress(inside)
+        if 0 <= rank < among.size:
+            return float(np.partition(among, rank)[rank])
+    entries = x if mask is None else x.compress(mask)
+    return float(np.partition(entries, middle)[middle])
 
 
 def _median_on_device(x: Tensor, mask: Tensor | None) -> Tensor:

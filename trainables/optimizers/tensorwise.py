@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from trainables.optimizers.statistics import Tensors
-
 EXCLUDE = ("1d", "none")
+ENTRIES = (
+    1 << 20
+)  # that a loop takes at a time: what a radius read is in cache for the step, and memory is reused
 
 
 def _number(value: object) -> bool:
@@ -120,7 +121,8 @@ class TensorWise(Optimizer):
 
     def _batches(self, group: dict[str, Any]) -> Iterable[list[Tensor]]:
         """The group's tensors that have a gradient, those of one device and dtype together."""
-        batches: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+        batches: dict[tuple[object, ...], list[Tensor]] = {}
+        entries = 0
         for p in group["params"]:
             if p.grad is None:
                 continue
@@ -129,7 +131,9 @@ class TensorWise(Optimizer):
                     f"{type(self).__name__} takes dense gradients, not {p.grad.layout}; "
                     "build the layer with sparse=False"
                 )
-            batches.setdefault((p.device, p.dtype), []).append(p)
+            if not use_foreach(group["foreach"], p):
+                entries += p.numel()
+            batches.setdefault((p.device, p.dtype, entries // ENTRIES), []).append(p)
         return batches.values()
 
     def _bounded(
@@ -183,11 +187,19 @@ def _gradients(params: list[Tensor], maximize: bool) -> list[Tensor]:
     return [-g for g in grads] if maximize else grads
 
 
-def use_foreach(asked: bool | None, tensors: Tensors) -> bool:
+def use_foreach(asked: bool | None, tensor: Tensor) -> bool:
     """Multi-tensor calls pay on a GPU; on a CPU they are slower than a loop."""
-    return asked if asked is not None else tensors[0].device.type == "cuda"
+    return asked if asked is not None else tensor.device.type == "cuda"
 
 
 def scalars(numbers: Tensor) -> list[Any]:
     """One factor per tensor: Python floats on a CPU, elsewhere 0-d tensors, which cost no synchronisation."""
     return numbers.tolist() if numbers.device.type == "cpu" else list(numbers.unbind())
+
+
+def add_scaled(x: Tensor, y: Tensor, factor: Any) -> None:
+    """x ← x + factor·y in one pass; `factor` as `scalars` gives it."""
+    if isinstance(factor, float):
+        x.add_(y, alpha=factor)
+    else:
+        x.addcmul_(y, factor)

@@ -1,0 +1,94 @@
+"""A study's directory: its files, its owner, and whether a spec continues what lies there."""
+
+from __future__ import annotations
+
+import fcntl
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from study.spec import Spec, parse
+from trainables.config import flatten
+from trainables.errors import Refused
+
+RAISABLE = ("search/trials", "confirm/seeds")  # a larger budget tops up
+FREE = ("question", "resources/gpus")  # no trial's result depends on them
+
+
+class Directory:
+    """`spec.yaml`, `optuna.journal`, `mlflow.db`, `trials/` and `report/` below `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.spec_file, self.journal = path / "spec.yaml", path / "optuna.journal"
+        self.trials, self.report = path / "trials", path / "report"
+        self.identity_file = path / "store.yaml"
+
+    def spec(self) -> Spec:
+        """The resolved spec of the study here. Raises Refused where there is none."""
+        if not self.spec_file.is_file():
+            raise Refused("DIR", str(self.path), "holds no study (no spec.yaml)", "name a directory that `study run` made")
+        return parse(self.spec_file.read_text(), str(self.spec_file))
+
+    def check(self, spec: Spec) -> None:
+        """Raises Refused when `spec` means something else than the study that lies here."""
+        if self.spec_file.exists():
+            _continues(self.spec(), spec, self.path)
+
+    def identity(self, asked: str | None) -> dict[str, str]:
+        """`study_id`, and `tracking_uri` if the results are not in the directory itself, `asked` for the first time.
+
+        Raises Refused when another store is asked for than the one that holds the study.
+        """
+        if not self.identity_file.exists():
+            return {"study_id": uuid.uuid4().hex} | ({"tracking_uri": asked} if asked else {})
+        known: dict[str, str] = yaml.safe_load(self.identity_file.read_text())
+        if asked and asked != known.get("tracking_uri"):
+            where = known.get("tracking_uri", "mlflow.db in its directory")
+            raise Refused("--tracking-uri", asked, f"this study's results are at {where}", "leave it out")
+        return known
+
+    @contextmanager
+    def owned(self, spec: Spec) -> Iterator[None]:
+        """Hold the directory while a study runs in it.
+
+        Raises Refused when it cannot be written, or another process runs it.
+        """
+        self.check(spec)
+        try:
+            self.trials.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise Refused("--dir", str(self.path), f"cannot be written ({error.strerror})", "choose another --dir") from None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # freed by the system, however the process ends
+            except OSError:
+                raise Refused("--dir", str(self.path), "another `study run` is at work there", "wait for it, or stop it") from None
+            yield
+
+    def write(self, spec: Spec, identity: dict[str, str]) -> None:
+        """Make it this study's directory, once the store has accepted it."""
+        for file, text in ((self.identity_file, yaml.safe_dump(identity)), (self.spec_file, spec.dump())):
+            partial = file.with_suffix(".partial")
+            partial.write_text(text)
+            partial.replace(file)
+
+
+def _continues(old: Spec, new: Spec, path: Path) -> None:
+    remedy = f"use another --dir, or run the spec of {path / 'spec.yaml'}"
+    before, after = (dict(flatten(spec.model_dump(mode="json"))) for spec in (old, new))
+    missing: Any = object()
+    for key in {**before, **after}:
+        was, now = before.get(key, missing), after.get(key, missing)
+        arm = key.split("/")[1] if key.startswith("arms/") else None
+        if was == now or key in FREE or (arm is not None and arm not in old.arms):
+            continue
+        if (key in RAISABLE and now > was) or (key == "batch_sizes" and set(was) <= set(now)):
+            continue
+        shown = "nothing" if was is missing else repr(was)
+        raise Refused(key, None if now is missing else now, f"the study in {path} was run with {shown}", remedy)

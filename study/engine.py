@@ -1,0 +1,213 @@
+"""The engine: one Ray Tune run for the whole study. This file alone imports Ray.
+
+Tune asks the searcher for the next trial of any cell whenever a slot is free, and hands back what trials report.
+Nothing relies on Tune's own snapshots: the search's storage says what is left, and a trial finds its checkpoint itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+for key, value in {  # before Ray is imported, which reads them then
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+}.items():
+    os.environ.setdefault(key, value)
+
+import ray
+import torch
+from ray import tune
+
+from study.plan import Assignment, data_key
+from study.search import Outcome
+from study.spec import Resources
+from trainables.checkpoint import CheckpointedTrial, Progress
+from trainables.config import TrialConfig
+from trainables.data import Splits
+from trainables.errors import Refused
+
+
+class Source(Protocol):
+    """Where the engine's trials come from, and where what they report goes."""
+
+    @property
+    def done(self) -> bool: ...
+    def next(self) -> Assignment | None: ...
+    def started(self, assignment: Assignment) -> None: ...
+    def report(self, folder: str, rows: list[tuple[int, dict[str, float]]]) -> None: ...
+    def end(self, folder: str, outcome: Outcome) -> None: ...
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where trials run: a Ray `address` (None: a local Ray of this process), and how many at once."""
+
+    slots: int | None = None
+    address: str | None = None
+
+
+class RayTrial(tune.Trainable):  # type: ignore[misc]
+    """A trial as Tune drives it: one `step` an epoch. The actor is reused, so a new trial costs milliseconds."""
+
+    def setup(self, config: dict[str, Any], splits: Mapping[str, Splits]) -> None:
+        self.splits = splits
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.request, self.trial = new_config, None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return True
+
+    def step(self) -> dict[str, Any]:
+        try:
+            progress: Progress | Outcome = self._advance()
+        except Exception:  # whatever it is belongs into this trial's record, not into the whole study's end
+            progress = Outcome("failed", reason=traceback.format_exc(limit=-6))
+        return {"progress": progress, "done": progress.status != "running"}
+
+    def _advance(self) -> Progress:
+        if self.trial is None:
+            config = TrialConfig.model_validate(self.request["config"])
+            torch.set_num_threads(config.threads)
+            self.trial = CheckpointedTrial(
+                config, self.splits[data_key(config)], Path(self.request["folder"]), test=self.request["test"]
+            )
+        return self.trial.advance()
+
+
+class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
+    """Tune's view of the source. Tune's trial ids live only here."""
+
+    def __init__(self, source: Source, folder: Path, slots: int | None) -> None:
+        super().__init__()
+        self.source, self.folder, self.slots = source, folder, slots
+        self.folders: dict[str, str] = {}
+
+    def suggest(self, trial_id: str) -> Any:
+        if self.slots is not None and len(self.folders) >= self.slots:
+            return None
+        assignment = self.source.next()
+        if assignment is None:
+            return self.FINISHED if self.source.done else None
+        self.folders[trial_id] = assignment.folder
+        self.source.started(assignment)
+        return {
+            "config": assignment.config.model_dump(),
+            "folder": str(self.folder / assignment.folder),
+            "test": assignment.phase == "confirm",
+        }
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        progress = result.get("progress")
+        if isinstance(progress, Progress):
+            self.source.report(self.folders[trial_id], progress.rows)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        if trial_id not in self.folders:
+            return
+        progress = (result or {}).get("progress")
+        if error or progress is None:
+            outcome = Outcome("failed", reason="the worker process died, again and again")
+        elif isinstance(progress, Outcome):
+            outcome = progress
+        elif progress.status == "running":
+            return  # Tune is stopping: the trial stays unfinished and goes on next time
+        else:
+            self.source.report(self.folders[trial_id], progress.rows)
+            outcome = Outcome(progress.status, _last(progress), progress.step, progress.reason)
+        folder = self.folders.pop(trial_id)
+        self.source.end(folder, outcome)
+        shutil.rmtree(self.folder / folder, ignore_errors=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its searcher beside its snapshots; there is nothing here to keep."""
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the search's storage holds it all."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing."""
+
+
+def _last(progress: Progress) -> dict[str, float]:
+    """What a trial is judged by: its last epoch's validation and its test metrics."""
+    row = progress.rows[-1][1] if progress.rows and progress.status == "complete" else {}
+    return {key: row[key] for key in ("val/loss", "val/accuracy") if key in row} | progress.final
+
+
+def run(
+    source: Source,
+    splits: Mapping[str, Splits],
+    resources: Resources,
+    folder: Path,
+    machine: Machine,
+    on_ready: Callable[[], None],
+) -> None:
+    """Run trials from `source` until it is done, or until Ctrl-C. Raises Refused where Ray cannot serve."""
+    _connect(splits, resources, machine)
+    try:
+        on_ready()
+        trainable = tune.with_parameters(RayTrial, splits=dict(splits))
+        bundle = {"cpu": resources.cpus} | ({"gpu": resources.gpus} if resources.gpus else {})
+        scratch = folder.parent / ".tune"
+        tune.Tuner(
+            tune.with_resources(trainable, bundle),
+            tune_config=tune.TuneConfig(
+                search_alg=TuneSearcher(source, folder.resolve(), machine.slots),
+                num_samples=10**9,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: str(trial.trial_id),
+            ),
+            run_config=tune.RunConfig(
+                name="run", storage_path=str(scratch.resolve()), verbose=0,
+                failure_config=tune.FailureConfig(max_failures=2),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            ),
+        ).fit()  # fmt: skip
+        shutil.rmtree(scratch, ignore_errors=True)
+    finally:
+        ray.shutdown()
+
+
+def slots_here(resources: Resources) -> int:
+    """Trials that fit on this machine at once."""
+    by_cpu = len(os.sched_getaffinity(0)) // resources.cpus
+    by_gpu = int(torch.cuda.device_count() / resources.gpus) if resources.gpus else by_cpu
+    return max(1, min(by_cpu, by_gpu))
+
+
+def _connect(splits: Mapping[str, Splits], resources: Resources, machine: Machine) -> None:
+    for name in ("ray", "ray.tune", "ray.train", "ray.air"):  # a trial's failure reaches the user by its record
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+    if machine.address is not None:
+        try:
+            ray.init(address=machine.address, **quiet)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise Refused(
+                "--address", machine.address, f"no Ray cluster answers there ({str(error).splitlines()[0][:160]})",
+                "start one with `ray start --head`, or leave --address out",
+            ) from None  # fmt: skip
+        return
+    shared = sum(array.nbytes for s in splits.values() for part in (s.train, s.validation, s.test)
+                 for array in (part.images, part.labels))  # fmt: skip
+    slots = machine.slots or slots_here(resources)
+    ray.init(
+        address="local", num_cpus=slots * resources.cpus, include_dashboard=False,
+        object_store_memory=(150 << 20) + 2 * shared, **quiet,
+    )  # fmt: skip

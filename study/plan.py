@@ -1,0 +1,169 @@
+"""The plan: a spec's arms × batch sizes = cells, each with what is fixed and what is searched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from search_spaces import Choice, Float, Range, spaces
+from study.spec import Spec
+from trainables.config import TrialConfig, flatten, merge, unflatten
+from trainables.data import Splits
+from trainables.errors import Refused, explain
+from trainables.train import check_batch_sizes
+
+Phase = Literal["search", "confirm"]
+SEARCH_SEEDS = 10_000  # training seeds below are confirm's, from here on search's
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An arm at a batch size. `fixed` and `space` are keyed as everywhere (`optimizer/gamma`)."""
+
+    arm: str
+    batch_size: int
+    fixed: Mapping[str, Any]
+    space: Mapping[str, Range]
+
+    @property
+    def name(self) -> str:
+        return f"{self.arm}/{self.batch_size}"
+
+    def config(self, values: Mapping[str, Any], seed: int) -> TrialConfig:
+        """The configuration of a trial with these searched `values`. Raises Refused outside a domain."""
+        try:
+            return TrialConfig.model_validate(unflatten({**self.fixed, **values, "seed": seed}))
+        except ValidationError as error:
+            raise explain(error).under(f"arms/{self.arm}") from None
+
+    @property
+    def typical(self) -> TrialConfig:
+        """The configuration in the middle of every range."""
+        return self.config({key: range_.value(range_.centre()) for key, range_ in self.space.items()}, seed=0)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A trial to run: its number in the cell's search, or the index of its confirm seed."""
+
+    cell: Cell
+    phase: Phase
+    number: int
+    config: TrialConfig
+
+    @property
+    def folder(self) -> str:
+        """Where it lies below `trials/`."""
+        return f"{self.cell.name}/{self.phase}-{self.number:04d}-{self.config.hash()[:8]}"
+
+
+def search_seed(spec: Spec, number: int) -> int:
+    """The training seed of search trial `number`, the same in every cell, never a confirm seed."""
+    return SEARCH_SEEDS * (1 + spec.search.seed) + number
+
+
+def cells(spec: Spec) -> list[Cell]:
+    """Every cell of the spec, in its order. Raises Refused for a setting or range outside its domain."""
+    return [_cell(spec, arm, n) for arm in spec.arms for n in spec.batch_sizes]
+
+
+def _cell(spec: Spec, arm: str, n: int) -> Cell:
+    tree = merge(spec.base, spec.arms[arm])
+    given = dict(_leaves(tree, f"arms/{arm}"))
+    if "optimizer/name" not in given:
+        raise Refused(f"arms/{arm}/optimizer/name", None, "an arm has an optimizer", "add optimizer: {name: …}")
+    given |= {"batch_size": n, "threads": spec.resources.cpus}
+    own = {key: value for key, value in given.items() if isinstance(value, Float | Choice)}
+    fixed = {key: value for key, value in given.items() if key not in own}
+    offered: dict[str, Range] = {}
+    if spec.search.trials:
+        for name in (given["optimizer/name"], *tree.get("trick", {})):
+            if name in spaces:
+                offered |= spaces.get(name)(n, _epochs(given, arm))
+    elif own:
+        raise Refused(f"arms/{arm}/{next(iter(own))}", "a range", "search/trials is 0", "fix the value, or search")
+    space = {key: range_ for key, range_ in {**offered, **own}.items() if key not in fixed}
+    cell = Cell(arm, n, fixed, space)
+    _check_domains(cell)
+    _check_validation(spec, cell)
+    return cell
+
+
+def _epochs(given: Mapping[str, Any], arm: str) -> int:
+    epochs = given.get("epochs")
+    if not isinstance(epochs, int) or epochs < 1:
+        raise Refused(f"arms/{arm}/epochs", epochs, "a whole number of at least 1 is wanted", "set base/epochs")
+    return epochs
+
+
+def _check_domains(cell: Cell) -> None:
+    """Both ends of every range must be values that the trial accepts."""
+    middle = {key: range_.value(range_.centre()) for key, range_ in cell.space.items()}
+    cell.config(middle, seed=0)
+    for key, range_ in cell.space.items():
+        for end in range_.ends():
+            try:
+                cell.config({**middle, key: end}, seed=0)
+            except Refused as refused:
+                raise Refused(
+                    refused.field, refused.value, f"the search range of {key} at batch size {cell.batch_size} "
+                    f"leaves the field's domain ({refused.rule})", "narrow the range",
+                ) from None  # fmt: skip
+
+
+def _check_validation(spec: Spec, cell: Cell) -> None:
+    if spec.search.trials and cell.space and cell.typical.data.validation == 0:
+        raise Refused(
+            "data/validation", 0, "the search chooses by validation accuracy",
+            "hold out a fraction such as 0.2, or fix every value and set search/trials: 0",
+        )  # fmt: skip
+
+
+def _leaves(tree: Mapping[str, Any], where: str) -> Iterable[tuple[str, Any]]:
+    """The tree's leaves by path, each `{low, high, log}` or `{choices}` turned into a range."""
+
+    def ranged(at: Any, path: str) -> Any:
+        if not isinstance(at, Mapping):
+            return at
+        if {"low", "high"} <= set(at) <= {"low", "high", "log"}:
+            return _own_range(at, path)
+        if set(at) == {"choices"} and isinstance(at["choices"], list) and at["choices"]:
+            return Choice(tuple(at["choices"]))
+        return {key: ranged(value, f"{path}/{key}") for key, value in at.items()}
+
+    return flatten(ranged(tree, where))
+
+
+def _own_range(given: Mapping[str, Any], path: str) -> Float:
+    try:
+        low, high = float(given["low"]), float(given["high"])
+    except (TypeError, ValueError):
+        raise Refused(path, dict(given), "low and high are numbers", "for example {low: 0.01, high: 1, log: true}") from None
+    log = given.get("log", False)
+    if not low < high or (log and low <= 0) or not isinstance(log, bool):
+        raise Refused(path, dict(given), "low is below high, and above 0 if log", "correct the range")
+    return Float(low, high, log)
+
+
+def load_data(plan: Iterable[Cell]) -> dict[str, Splits]:
+    """Each data set that the cells use, once, by `data_key`. Raises Refused for a batch larger than the split."""
+    loaded: dict[str, Splits] = {}
+    for cell in plan:
+        config = cell.typical
+        key = data_key(config)
+        if key not in loaded:
+            loaded[key] = config.data.splits()
+        try:
+            check_batch_sizes(config, len(loaded[key].train))
+        except Refused as refused:
+            raise refused.under(f"arms/{cell.arm}") from None
+    return loaded
+
+
+def data_key(config: TrialConfig) -> str:
+    """Equal for configurations that read the same splits."""
+    return json.dumps({key: value for key, value in config.data.model_dump().items() if key != "augment"})

@@ -1,0 +1,106 @@
+"""What a person sees of a running study: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from study.plan import Assignment
+from study.search import Count, Outcome
+
+PLAIN_SECONDS = 20.0  # between lines where there is no terminal
+
+
+class Display:
+    """Cells, trials, best so far and the time left."""
+
+    def __init__(self, console: Console, name: str, slots: int) -> None:
+        self.console, self.name, self.slots = console, name, slots
+        self.counts: dict[str, Count] = {}
+        self.seconds: dict[str, list[float]] = {}  # of ended trials, by cell
+        self.began = self.said = time.monotonic()
+        self.screen: Live | None = None
+        self.started = False
+
+    @contextmanager
+    def live(self, counts: Mapping[str, Count]) -> Iterator[None]:
+        """Show progress while the study runs inside."""
+        self.counts = dict(counts)
+        todo = sum(count.total - count.done - count.diverged for count in counts.values())
+        total = sum(count.total for count in counts.values())
+        self.console.print(f"{self.name}: {len(counts)} cells, {total} trials, {todo} to run, {self.slots} at once")
+        self.console.print("starting Ray …")
+        if not self.console.is_terminal:
+            yield
+            return
+        with Live(console=self.console, get_renderable=self._screen, refresh_per_second=2, transient=True) as self.screen:
+            yield
+
+    def ready(self) -> None:
+        """Ray is up; the clock of the estimate starts."""
+        self.began = time.monotonic()
+
+    def trial_ended(self, assignment: Assignment, outcome: Outcome, seconds: float, count: Count) -> None:
+        name = assignment.cell.name
+        self.counts[name] = count
+        self.seconds.setdefault(name, []).append(seconds)
+        if outcome.status == "failed":
+            self.console.print(f"failed: {assignment.folder}: {(outcome.reason or '').strip().splitlines()[-1]}")
+        if not self.console.is_terminal and time.monotonic() - self.said > PLAIN_SECONDS:
+            self.said = time.monotonic()
+            self.console.print(self._line())
+
+    def _line(self) -> str:
+        total = sum(count.total for count in self.counts.values())
+        done = sum(count.done + count.diverged for count in self.counts.values())
+        cells = sum(count.done + count.diverged >= count.total for count in self.counts.values())
+        lost = sum(count.diverged for count in self.counts.values())
+        diverged = f", {lost} diverged" if lost else ""
+        left = self._left()
+        eta = f", about {duration(left)} left" if left is not None else ""
+        return f"{done}/{total} trials, {cells}/{len(self.counts)} cells{diverged}{eta}"
+
+    def _left(self) -> float | None:
+        """Seconds to the end, from what trials of each cell took so far; None before the first has ended."""
+        everything = [seconds for some in self.seconds.values() for seconds in some]
+        if not everything:
+            return None
+        usual = sum(everything) / len(everything)
+        work = 0.0
+        for name, count in self.counts.items():
+            mine = self.seconds.get(name)
+            work += (count.total - count.done - count.diverged) * (sum(mine) / len(mine) if mine else usual)
+        return max(0.0, work / self.slots)
+
+    def _screen(self) -> Group:
+        done = sum(count.done + count.diverged for count in self.counts.values())
+        total = sum(count.total for count in self.counts.values())
+        return Group(counts_table(self.counts), ProgressBar(total=total, completed=done, width=60), Text(self._line()))
+
+
+def counts_table(counts: Mapping[str, Count]) -> Table:
+    """A row a cell."""
+    table = Table(box=None, pad_edge=False)
+    for title in ("cell", "done", "running", "diverged", "failed", "best val."):
+        table.add_column(title, justify="left" if title == "cell" else "right")
+    for name, count in counts.items():
+        best = f"{100 * count.best:.1f} %" if count.best is not None else "–"
+        shown = [count.running, count.diverged, count.failed]
+        table.add_row(name, f"{count.done}/{count.total}", *(str(n) if n else "·" for n in shown), best)
+    return table
+
+
+def duration(seconds: float) -> str:
+    """`125` → `"2 min 5 s"`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,197 @@
+"""Running a study: the directory, the store, the engine and the report, in that order."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points, version
+from pathlib import Path
+
+import torch
+
+from study import engine
+from study.directory import Directory
+from study.plan import Assignment, Cell, cells, load_data
+from study.progress import Display
+from study.recorder import Recorder
+from study.search import Count, Ledger, Outcome, mend, open_storage
+from study.spec import Spec
+from study.statistics import gap_table
+from study.store import Store, default_uri
+from trainables.errors import Refused
+
+GAP_METRICS = {"gap_batch": "gap/batch", "gap_batch_low": "gap/batch_low", "gap_batch_high": "gap/batch_high",
+               "gap_train_test": "gap/train_test", "test_accuracy": "test/accuracy", "test_low": "test/accuracy_low",
+               "test_high": "test/accuracy_high"}  # fmt: skip
+
+
+class Interrupted(Exception):
+    """Ctrl-C: the study stopped before its end, and can go on."""
+
+
+class Failed(Exception):
+    """Something in the study failed; the rest is there."""
+
+
+class Work:
+    """The engine's source: trials from the ledger, what they report to the recorder and the display."""
+
+    def __init__(self, ledger: Ledger, recorder: Recorder, display: Display) -> None:
+        self.ledger, self.recorder, self.display = ledger, recorder, display
+        self.failures: list[tuple[str, str]] = []
+
+    @property
+    def done(self) -> bool:
+        return self.ledger.done
+
+    def next(self) -> Assignment | None:
+        return self.ledger.next()
+
+    def started(self, assignment: Assignment) -> None:
+        self.recorder.start(assignment)
+
+    def report(self, folder: str, rows: list[tuple[int, dict[str, float]]]) -> None:
+        self.recorder.report(folder, rows)
+
+    def end(self, folder: str, outcome: Outcome) -> None:
+        assignment = self.recorder.live[folder].assignment
+        seconds = self.recorder.end(folder, outcome)
+        if outcome.status == "failed":
+            self.failures.append((folder, outcome.reason or "unknown reason"))
+        cell = self.ledger.cells[assignment.cell.name]
+        self.display.trial_ended(assignment, outcome, seconds, cell.count())
+
+
+def run(spec: Spec, directory: Directory, machine: engine.Machine, tracking_uri: str | None, display: Display) -> Store:
+    """Run or resume the study until every cell has its trials, then write gaps and report; returns the store.
+
+    Raises Refused before anything is stored, Interrupted after Ctrl-C, Failed when trials failed.
+    """
+    plan = cells(spec)
+    directory.check(spec)
+    splits = load_data(plan)
+    with directory.owned(spec):
+        identity = directory.identity(tracking_uri)
+        store = open_store(spec.name, directory, identity, create=True)
+        directory.write(spec, identity)
+        mend(directory.journal)
+        ledger = Ledger(open_storage(directory.journal), spec, plan)
+        store.describe({**_facts(spec, plan), "environment": json.dumps(environment())})
+        recorder = Recorder(store, ledger, git_commit())
+        work = Work(ledger, recorder, display)
+        if not ledger.done:
+            with display.live({name: cell.count() for name, cell in ledger.cells.items()}):
+                engine.run(work, splits, spec.resources, directory.trials, machine, display.ready)
+        summarise(spec, plan, ledger, store)
+        write_reports(store, directory)
+    if work.failures:
+        folder, reason = work.failures[0]
+        raise Failed(f"{len(work.failures)} trials failed, first {folder}: {reason.strip()}")
+    if not ledger.done:
+        raise Interrupted
+    return store
+
+
+def open_store(name: str, directory: Directory, identity: Mapping[str, str], *, create: bool = False) -> Store:
+    """The study's store, at its tracking server or in its directory."""
+    uri = identity.get("tracking_uri") or default_uri(directory.path)
+    return Store(uri, name, create=directory.path if create else None, study_id=identity.get("study_id"))
+
+
+def summarise(spec: Spec, plan: Sequence[Cell], ledger: Ledger, store: Store) -> None:
+    """The gap metrics onto each cell's run; confirm trials of a configuration that a top-up beat are marked."""
+    trials = store.trials()
+    if trials.empty:
+        return
+    for name, cell in ledger.cells.items():
+        current = {assignment.config.hash() for assignment in cell.confirm()}
+        mine = trials[(trials["cell"] == name) & (trials["phase"] == "confirm")]
+        for run_id, identity in zip(mine["run_id"], mine["config_hash"], strict=True):
+            if current and identity not in current:
+                store.retag(str(run_id), "superseded", "true")
+    baseline = f"{spec.baseline.arm}/{spec.baseline.batch_size}"
+    table = gap_table(store.trials(), baseline, [cell.name for cell in plan])
+    known = store.runs()
+    for row in table.to_dict("records"):
+        name = f"{row['arm']}/{row['batch_size']}"
+        count = ledger.cells[name].count()
+        metrics = {key: float(row[column]) for column, key in GAP_METRICS.items() if row[column] == row[column]}
+        metrics |= {"trials/diverged": float(count.diverged), "trials/done": float(count.done)}
+        complete = count.done + count.diverged >= count.total
+        record = store.open_run(known[name, "cell", ""], name, {}, {}, None)
+        store.close(record, {"status": "complete" if complete else "running"}, metrics, ok=True)
+
+
+def write_reports(store: Store, directory: Directory) -> list[Path]:
+    """Every installed report of the study; the packages that write them sit above this one."""
+    return [entry.load()(store, directory.report) for entry in entry_points(group="study.reports")]
+
+
+def counts(directory: Directory) -> dict[str, Count]:
+    """Where each cell stands, without touching the study, which may be running."""
+    spec = directory.spec()
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "journal"
+        copy.write_bytes(directory.journal.read_bytes() if directory.journal.exists() else b"")
+        mend(copy)
+        ledger = Ledger(open_storage(copy), spec, cells(spec))
+        return {name: cell.count() for name, cell in ledger.cells.items()}
+
+
+def _facts(spec: Spec, plan: Sequence[Cell]) -> dict[str, str]:
+    return {
+        "question": spec.question,
+        "baseline": f"{spec.baseline.arm}/{spec.baseline.batch_size}",
+        "cells": ",".join(cell.name for cell in plan),
+        "spec": spec.dump(),
+    }
+
+
+def environment() -> dict[str, str | int]:
+    """What the results may depend on: versions, code and machine."""
+    cuda = torch.cuda.is_available()
+    return {
+        "python": sys.version.split()[0],
+        **{name: version(name) for name in ("torch", "torchvision", "ray", "optuna", "mlflow", "numpy")},
+        "commit": git_commit(),
+        "machine": f"{platform.system()} {platform.machine()}, {_processor()}",
+        "cores": len(os.sched_getaffinity(0)),
+        "device": torch.cuda.get_device_name() if cuda else "cpu",
+        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def git_commit() -> str:
+    """The commit of the checkout this code runs from, `+` if it was changed; `unknown` outside a checkout."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def refuse_relative_in_job(directory: Path) -> None:
+    """Raises Refused for a study that would live in a Ray job's temporary folder."""
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and not directory.is_absolute():
+        raise Refused(
+            "--dir", str(directory), "inside a Ray job the working folder is temporary and the study would be lost",
+            "give an absolute --dir on storage that outlives the job",
+        )  # fmt: skip
