@@ -144,6 +144,8 @@ def gap_table(trials: pd.DataFrame, baseline: str, order: Sequence[str]) -> pd.D
 
 
 def _check_baseline(baseline: str, order: Sequence[str]) -> None:
+    if not order:
+        raise Refused("cells", "", "the study names no cell", "describe it in the store by running `study run`")
     if baseline not in order:
         raise Refused("baseline", baseline, "is no cell of this study", f"choose one of {', '.join(order)}")
 
@@ -184,9 +186,7 @@ class Verdict:
         if len(self.batch_sizes) < 2:
             where = _list(self.batch_sizes) + " only" if self.batch_sizes else "no batch size"
             return f"Whether the gap grows cannot be said: {self.arm} is complete at {where}."
-        change = (
-            f"{self.arm}'s test accuracy changes by {describe(self.slope)} per doubling of the batch size"
-        )
+        change = f"{self.arm}'s test accuracy changes by {describe(self.slope)} per doubling of the batch size"
         if self.trend == "undecided":
             return f"Undecided with {_seeds(self.slope.n)} whether the gap grows with batch size: {change}."
         span = f"from {min(self.batch_sizes)} to {max(self.batch_sizes)}"
@@ -197,9 +197,7 @@ class Verdict:
         """The whole verdict, the headline first."""
         lines = [self.headline]
         if self.gap.n:
-            lines.append(
-                f"At batch size {self.largest}, {self.arm}'s gap to its baseline is {describe(self.gap)}."
-            )
+            lines.append(f"At batch size {self.largest}, {self.arm}'s gap to its baseline is {describe(self.gap)}.")
         lines += [self._compare(each) for each in self.comparisons]
         if self.left_out:
             lines.append(f"{self.arm} has no complete seed at {_list(self.left_out)}: left out of the trend.")

@@ -212,9 +212,7 @@ def test_verdict_turns_round_with_its_data() -> None:
 
 def test_verdict_says_undecided_and_with_how_many_seeds() -> None:
     trials = frame(confirm("sgd/32", 0.90, 0.92, 0.91), confirm("sgd/128", 0.95, 0.85, 0.90))
-    assert verdict(trials, "sgd/32", ORDER[:2]).headline.startswith(
-        "Undecided with 3 seeds whether the gap grows"
-    )
+    assert verdict(trials, "sgd/32", ORDER[:2]).headline.startswith("Undecided with 3 seeds whether the gap grows")
     assert "1 seed; an interval needs two" in verdict(trials[trials.seed == 0], "sgd/32", ORDER[:2]).headline
 
 

@@ -1,0 +1,35 @@
+"""One Altair definition, every form of it: the page's specification, SVG, PDF and PNG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+from reports.figures.look import THEME
+
+FORMS = ("svg", "pdf", "png")
+VEGA_LITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
+
+
+def specification(chart: alt.TopLevelMixin, description: str) -> dict[str, Any]:
+    """Vega-Lite with the data inside, on no background, in the report's look."""
+    with alt.data_transformers.enable("default", max_rows=None):
+        spec: dict[str, Any] = chart.to_dict()
+    return {**spec, "config": THEME, "background": None, "description": description}
+
+
+def save(spec: dict[str, Any], stem: Path) -> None:
+    """STEM.svg, STEM.pdf and STEM.png, on white."""
+    white = {**spec, "background": "white", "padding": 8}
+    svg = vl_convert.vegalite_to_svg(white, vl_version=VEGA_LITE)
+    stem.with_suffix(".svg").write_text(svg, encoding="utf-8")
+    stem.with_suffix(".pdf").write_bytes(vl_convert.svg_to_pdf(svg))
+    stem.with_suffix(".png").write_bytes(vl_convert.svg_to_png(svg, scale=2))
+
+
+def library() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, which makes `vegaEmbed` global."""
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE))

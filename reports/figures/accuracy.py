@@ -1,0 +1,33 @@
+"""Test accuracy against batch size."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from reports.figures import by_batch_size, look
+from reports.figures.figure import Figure
+from reports.results import Results
+
+
+def data(results: Results) -> pd.DataFrame:
+    """A row a cell that has ended in some seed."""
+    return by_batch_size.cells(results.gaps, "test_accuracy", "test_low", "test_high")
+
+
+def chart(table: pd.DataFrame, results: Results) -> alt.LayerChart:
+    """A mark and an interval bar a cell."""
+    axis = alt.Axis(title="test accuracy", format=look.PERCENT)
+    return by_batch_size.chart(table, results.arms, results.batch_sizes, axis)
+
+
+def caption(results: Results) -> str:
+    """How to read it."""
+    return (
+        "Test accuracy by batch size and arm: mean over the complete confirm seeds, with 95 % intervals. "
+        "× at the foot: every confirm seed diverged. Arms are set slightly apart so that bars do not overlap"
+        + ("; click an arm in the legend to single it out." if len(results.arms) > 1 else ".")
+    )
+
+
+FIGURE = Figure("accuracy", "Accuracy against batch size", caption, data, chart, "No confirm trial has ended yet.")

@@ -1,0 +1,61 @@
+"""The shape that figures of a quantity against batch size share: a mark and an interval bar a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import altair as alt
+import pandas as pd
+
+from reports.figures import look
+
+HEIGHT = 320
+DODGE = 0.07  # doublings between the bars of two arms at one batch size, so that they do not hide each other
+
+
+def cells(gaps: pd.DataFrame, mean: str, low: str, high: str) -> pd.DataFrame:
+    """A row a cell: arm, batch_size, seeds, diverged, mean, low, high, lost (all confirm seeds diverged)."""
+    table = gaps[["arm", "batch_size", "seeds", "diverged"]].assign(mean=gaps[mean], low=gaps[low], high=gaps[high])
+    lost = (table["seeds"] > 0) & (table["diverged"] == table["seeds"])
+    return table.assign(lost=lost)[table["mean"].notna() | lost]
+
+
+def chart(table: pd.DataFrame, arms: Sequence[str], sizes: Sequence[int], y_axis: alt.Axis) -> alt.LayerChart:
+    """Means with interval bars over log2(batch size); × at the foot where all seeds diverged."""
+    place = {arm: DODGE * (number - (len(arms) - 1) / 2) for number, arm in enumerate(arms)}
+    spread = table.assign(x=table["batch_size"] * 2.0 ** table["arm"].map(place))
+    picked = alt.selection_point(fields=["arm"], bind="legend")
+    base = alt.Chart(spread).encode(
+        x=alt.X(
+            "x:Q",
+            title="batch size (logarithmic)",
+            scale=alt.Scale(type="log", base=2, nice=False, domain=[sizes[0] / 1.4, sizes[-1] * 1.4]),
+            axis=alt.Axis(values=list(sizes), format="d", grid=False),
+        ),
+        color=look.colour(arms),
+        opacity=alt.condition(picked, alt.value(1), alt.value(0.15)),
+    )
+    y = alt.Y("mean:Q", axis=y_axis, scale=_scale(table))
+    tooltip = [
+        alt.Tooltip("arm:N"),
+        alt.Tooltip("batch_size:Q", title="batch size"),
+        *(alt.Tooltip(f"{each}:Q", format=".2%") for each in ("mean", "low", "high")),
+        alt.Tooltip("seeds:Q", title="confirm seeds"),
+        alt.Tooltip("diverged:Q"),
+    ]
+    line = base.mark_line(strokeWidth=1.2, clip=True).encode(y=y)
+    bar = base.mark_rule(strokeWidth=2, clip=True).encode(y=alt.Y("low:Q", axis=y_axis), y2="high:Q")
+    mark = base.mark_point(filled=True, size=80, clip=True).encode(y=y, shape=look.shape(arms), tooltip=tooltip)
+    cross = (
+        base.transform_filter("datum.lost")
+        .mark_point(shape=look.DIVERGED, size=60, strokeWidth=2, filled=False)
+        .encode(y=alt.value(HEIGHT - 8), tooltip=tooltip)
+    )
+    drawn = alt.layer(line, bar, mark.add_params(picked), cross)
+    return drawn.properties(width=look.WIDTH - 60, height=HEIGHT)
+
+
+def _scale(table: pd.DataFrame) -> alt.Scale:
+    """Room for every bar, but no further than a fraction can go, as bars of two seeds do."""
+    ends = pd.concat([table["mean"], table["low"], table["high"]]).clip(-1, 1)
+    return alt.Scale(domain=look.domain(ends), nice=False)

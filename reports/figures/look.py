@@ -1,0 +1,77 @@
+"""How every chart looks: one palette, one set of shapes, one theme."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+WIDTH = 900  # pixels that the plots of a row share
+GUTTER = 22  # between two plots of a row
+
+# Okabe and Ito's colours, told apart with any colour vision; legible on white and on near-black.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C8C8C")
+# Eight shapes beside seven colours: fifty-six arms before a pair repeats.
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-left",
+          "triangle-right")  # fmt: skip
+DIVERGED = "M-1,-1L1,1M-1,1L1,-1"  # the path of ×, no arm's shape
+INK, FAINT = "#333333", "#DDDDDD"
+PERCENT = "~%"  # as many digits as the ticks need
+
+THEME: dict[str, Any] = {
+    "font": "Liberation Sans, Helvetica, Arial, sans-serif",
+    "view": {"stroke": None},
+    "axis": {
+        "domainColor": "#999999", "tickColor": "#999999", "gridColor": FAINT, "gridOpacity": 0.6,
+        "labelColor": INK, "titleColor": INK, "titleFontWeight": "normal", "labelFontSize": 11,
+        "titleFontSize": 12, "titlePadding": 8, "labelOverlap": "greedy",
+    },
+    "legend": {"orient": "top", "title": None, "labelFontSize": 12, "labelColor": INK, "symbolSize": 90,
+               "labelLimit": 300},
+    "header": {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "titleFontWeight": "normal",
+               "labelFontWeight": "normal"},
+}  # fmt: skip
+
+
+def colour(arms: Sequence[str], **more: Any) -> alt.Color:
+    """An arm's colour: the same in every chart."""
+    return alt.Color("arm:N", scale=alt.Scale(domain=list(arms), range=_cycled(COLOURS, arms)), **more)
+
+
+def shape(arms: Sequence[str], **more: Any) -> alt.Shape:
+    """An arm's shape: the same in every chart."""
+    return alt.Shape("arm:N", scale=alt.Scale(domain=list(arms), range=_cycled(SHAPES, arms)), **more)
+
+
+def _cycled(values: Sequence[str], arms: Sequence[str]) -> list[str]:
+    return [values[number % len(values)] for number in range(len(arms))]
+
+
+def column_width(columns: int) -> float:
+    """The width of each of so many plots in a row."""
+    return max(90.0, (WIDTH - 40) / columns - GUTTER)
+
+
+def domain(values: pd.Series[float]) -> list[float]:
+    """The ends of an axis with room for these fractions and a little air; the whole of 0 to 1 without any."""
+    known = values.dropna()
+    if known.empty:
+        return [0.0, 1.0]
+    low, high = float(known.min()), float(known.max())
+    air = max(0.06 * (high - low), 0.002)
+    return [low - air, high + air]
+
+
+def spread_by_factors(values: pd.Series[float]) -> bool:
+    """Whether a logarithmic axis spreads the values better: all above 0, more than tenfold apart, and with
+    their median nearer the middle of that axis than of a linear one."""
+    low, high = float(values.min()), float(values.max())
+    if low <= 0 or high <= 10 * low:
+        return False
+    median = float(values.median())
+    linear = (median - low) / (high - low)
+    factors = math.log(median / low) / math.log(high / low)
+    return abs(factors - 0.5) < abs(linear - 0.5)

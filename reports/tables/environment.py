@@ -1,0 +1,24 @@
+"""Where and with what the study ran."""
+
+from __future__ import annotations
+
+from reports.results import Results
+from reports.tables.words import NONE, value
+
+
+def facts(results: Results) -> list[tuple[str, str]]:
+    """Name and text: the store's environment first, then what the trials tell."""
+    trials = results.trials
+    commits = sorted(set(trials["git_commit"].dropna().astype(str))) if "git_commit" in trials else []
+    seeds = sorted(set(results.confirmed["seed"].dropna().astype(int)))
+    ended = trials["status"].value_counts()
+    told = {
+        "baseline": results.baseline,
+        "code": ", ".join(commits) or NONE,
+        "confirm seeds": ", ".join(map(str, seeds)) or NONE,
+        "trials": ", ".join(f"{count} {status}" for status, count in ended.items()) or NONE,
+    }
+    if "time/train_seconds" in trials:
+        told["training time"] = f"{trials['time/train_seconds'].sum() / 3600:.2f} hours, summed over trials"
+    environment = {str(key): value(fact) for key, fact in results.environment.items()}
+    return list((environment | {key: text for key, text in told.items() if key not in environment}).items())

@@ -1,0 +1,154 @@
+"""The report as a reader has it: files on a disk, and a page in a browser without a network."""
+
+from __future__ import annotations
+
+import html
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from reports.figures import FIGURES
+from reports.html import Drawn, draw, page, write
+from reports.results import Results, read
+from study.statistics import GAP_COLUMNS, gap_table
+from study.store import Store, default_uri
+from tests.reports.conftest import STUDIES, WHOLE
+from trainables.errors import Refused
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--enable-logging=stderr", "--virtual-time-budget=5000", "--dump-dom",
+)  # fmt: skip
+STARTS = {"svg": b"<svg", "pdf": b"%PDF-", "png": b"\x89PNG\r\n"}
+
+
+@pytest.fixture(scope="module")
+def report(stores: dict[str, Store], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "study" / "report"
+    assert write(stores["whole"], out) == out / "index.html"
+    return out
+
+
+def laid_out(results: Results) -> tuple[str, list[Drawn]]:
+    drawn = [draw(figure, results) for figure in FIGURES]
+    return page(results, drawn), drawn
+
+
+def browse(path: Path, profile: Path) -> tuple[str, list[str]]:
+    """The page's document once its scripts have run, and what the console said."""
+    assert CHROMIUM is not None
+    run = subprocess.run(
+        [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", path.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    return run.stdout, [line for line in run.stderr.splitlines() if "CONSOLE" in line]
+
+
+def charts(document: str) -> dict[str, bool]:
+    """Every chart's place on the page, and whether a drawing stands there."""
+    places = re.findall(r'<div class="chart[^>]*id="([^"]+)"([^>]*)>(.*?)</figure>', document, re.DOTALL)
+    return {name: 'data-drawn="yes"' in tag and "<path aria-label=" in body for name, tag, body in places}
+
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here to open the page with")
+
+
+def test_every_chart_has_its_files(report: Path) -> None:
+    for figure in FIGURES:
+        for form, start in STARTS.items():
+            assert (report / f"{figure.name}.{form}").read_bytes().startswith(start), (figure.name, form)
+        assert len(pd.read_csv(report / f"{figure.name}-data.csv")) > 0, figure.name
+
+
+def test_gap_csv_keeps_the_contract(report: Path, stores: dict[str, Store]) -> None:
+    table = pd.read_csv(report / "gap.csv")
+    assert tuple(table.columns) == GAP_COLUMNS
+    expected = gap_table(stores["whole"].trials(), "sgd/32", WHOLE)
+    pd.testing.assert_frame_equal(table, expected, check_dtype=False)
+
+
+def test_every_link_leads_beside_the_page(report: Path) -> None:
+    text = (report / "index.html").read_text(encoding="utf-8")
+    links = set(re.findall(r'(?:href|src)="([^"]+)"', text))
+    assert links == {path.name for path in report.iterdir()} - {"index.html"}
+
+
+def test_the_page_says_what_the_study_found(report: Path, stores: dict[str, Store]) -> None:
+    text = html.unescape((report / "index.html").read_text(encoding="utf-8"))
+    results = read(stores["whole"])
+    assert results.question in text
+    assert results.verdict.trend == "grows"
+    assert all(sentence in text for sentence in results.verdict.sentences)
+    base = results.gaps.iloc[0]
+    width = 100 * (base.test_high - base.test_low) / 2
+    assert f"{100 * base.test_accuracy:.2f} ± {width:.2f}" in text
+    assert "mclr/128: every search trial diverged" in text
+    assert "lars/512: 1 running; 2 of 3 confirm seeds have ended" in text
+    assert text.count("<script") == 2  # one library and one list of charts, however many charts
+
+
+@needs_chromium
+def test_the_page_draws_every_chart_offline_without_a_word_on_the_console(report: Path, tmp_path: Path) -> None:
+    document, console = browse(report / "index.html", tmp_path)
+    assert console == []
+    assert charts(document) == {figure.name: True for figure in FIGURES}
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", ["fixed", "one-seed", "fixed-diverged", "</script><b>&"])
+def test_odd_studies_draw_too(name: str, stores: dict[str, Store], tmp_path: Path) -> None:
+    text, drawn = laid_out(read(stores[name]))
+    (tmp_path / "index.html").write_text(text, encoding="utf-8")
+    document, console = browse(tmp_path / "index.html", tmp_path / "profile")
+    assert console == []
+    assert charts(document) == {each.figure.name: True for each in drawn if each.spec}
+    assert len(charts(document)) >= 4
+
+
+@needs_chromium
+def test_a_chart_that_fails_would_be_seen(stores: dict[str, Store], tmp_path: Path) -> None:
+    text, _ = laid_out(read(stores["fixed"]))
+    broken = text.replace('"type":"rule"', '"type":"no-such-mark"')
+    assert broken != text
+    broken = broken.replace("</main>", '<img src="https://example.org/a.png" alt=""></main>')
+    (tmp_path / "index.html").write_text(broken, encoding="utf-8")
+    document, console = browse(tmp_path / "index.html", tmp_path / "profile")
+    assert not charts(document)["accuracy"]
+    assert any("example.org" in line for line in console)
+
+
+@pytest.mark.parametrize("name", sorted(STUDIES))
+def test_every_study_has_a_page(name: str, stores: dict[str, Store]) -> None:
+    text, drawn = laid_out(read(stores[name]))
+    for each in drawn:
+        assert (each.figure.absent in text) == (each.spec is None), each.figure.name
+    body = text[text.index("<main>") : text.index("</main>")]
+    assert not re.search(r"\b(nan|NaN|None|inf)\b", body)
+
+
+def test_a_study_without_search_says_so_and_shows_training_accuracy(stores: dict[str, Store]) -> None:
+    text, drawn = laid_out(read(stores["fixed"]))
+    empty = [each.figure.name for each in drawn if each.spec is None]
+    assert empty == ["slices"]
+    assert "Training accuracy of the confirm trials" in text
+    assert "Tuned hyperparameters" not in text
+
+
+def test_names_cannot_break_out_of_the_page(stores: dict[str, Store]) -> None:
+    text, _ = laid_out(read(stores["</script><b>&"]))
+    assert "<script>alert" not in text
+    assert "<i>s" not in text
+    assert text.count("</script>") == 2
+
+
+def test_a_store_that_describes_no_study_is_refused(tmp_path: Path) -> None:
+    store = Store(default_uri(tmp_path), "bare", create=tmp_path)
+    with pytest.raises(Refused, match="the study names no cell"):
+        write(store, tmp_path / "report")
+    assert not (tmp_path / "report").exists()

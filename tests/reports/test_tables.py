@@ -1,0 +1,76 @@
+"""Tables and sentences of the page."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from reports.results import read
+from reports.tables import environment, gap, missing
+from reports.tables.tuned import tuned
+from reports.tables.words import percent, value
+from study.store import Store
+
+
+@pytest.mark.parametrize(
+    ("fraction", "low", "high", "text"),
+    [
+        (0.9123, 0.9020, 0.9226, "91.23 ± 1.03"),
+        (-0.0123, -0.0150, -0.0096, "−1.23 ± 0.27"),
+        (0.9123, math.nan, math.nan, "91.23"),
+        (math.nan, math.nan, math.nan, "–"),
+        (0.0, 0.0, 0.0, "0.00 ± 0.00"),
+    ],
+)
+def test_percent(fraction: float, low: float, high: float, text: str) -> None:
+    assert percent(fraction, low, high) == text
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"), [(0.000123456, "0.0001235"), (8, "8"), (8.0, "8"), ("cosine", "cosine"), (-0.5, "−0.5")]
+)
+def test_value(setting: object, text: str) -> None:
+    assert value(setting) == text
+
+
+def test_gap_rows_count_seeds_and_divergences(stores: dict[str, Store]) -> None:
+    rows = {row.cell: row for row in gap.rows(read(stores["whole"]))}
+    assert rows["sgd/32"].baseline
+    assert [row.cell for row in rows.values() if row.opens] == ["sgd/32", "lars/32", "mclr/32"]
+    unlucky, dead = rows["mclr/512"], rows["mclr/128"]
+    assert (unlucky.seeds, unlucky.search_diverged, unlucky.confirm_diverged) == ("2 of 3", "1 of 3", "1 of 3")
+    assert (dead.test, dead.gap_batch, dead.search_diverged, dead.confirm_diverged) == ("–", "–", "3 of 3", "–")
+    assert rows["sgd/32"].gap_train_test == "4.00 ± 0.00"
+
+
+def test_tuned_values_are_what_the_confirm_trials_ran_with(stores: dict[str, Store]) -> None:
+    table = tuned(read(stores["whole"]))
+    assert table.keys == ("optimizer/gamma", "optimizer/momentum", "schedule/name", "schedule/warmup_epochs")
+    assert table.values["lars/128"][:3] == ("0.3", "0.9", "cosine")
+    assert set(table.values["mclr/128"]) == {"–"}
+    assert tuned(read(stores["fixed"])).keys == ()
+
+
+@pytest.mark.parametrize(
+    ("study", "lines"),
+    [
+        ("fixed", []),
+        ("one-cell", []),
+        ("fixed-diverged", []),
+        ("not-begun", [f"{cell}: nothing has run yet." for cell in ("sgd/32", "sgd/512", "lars/32", "lars/512")]),
+        ("begun", ["sgd/32: 1 running.", "sgd/512: nothing has run yet.", "lars/32: nothing has run yet.",
+                   "lars/512: nothing has run yet."]),
+    ],
+)  # fmt: skip
+def test_missing_names_what_is_not_there(study: str, lines: list[str], stores: dict[str, Store]) -> None:
+    assert missing.sentences(read(stores[study])) == lines
+
+
+def test_environment_tells_versions_code_and_seeds(stores: dict[str, Store]) -> None:
+    facts = dict(environment.facts(read(stores["whole"])))
+    assert facts["torch"] == "2.11.0+cpu"
+    assert facts["code"] == "0123abc"
+    assert facts["confirm seeds"] == "100, 101, 102"
+    assert "1 running" in facts["trials"]
+    assert environment.facts(read(stores["not-begun"]))
