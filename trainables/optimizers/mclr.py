@@ -50,9 +50,7 @@ class MCLR(LayerWise):
         if masks:
             batch.fired["masked"] = torch.stack([~mask.all() for mask in masks])
         if batch.options["reading"] == "radius":
-            radius = medians(
-                [_radius(w, d) for w, d in zip(batch.weights, batch.decayed(), strict=True)], masks
-            )
+            radius = medians([_radius(w, d) for w, d in zip(batch.weights, batch.decayed(), strict=True)], masks)
             return radius, torch.ones_like(radius)
         weights, grads = batch.weights, batch.grads
         if batch.options["reading"] == "abs":

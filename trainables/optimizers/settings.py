@@ -13,12 +13,8 @@ from trainables.plugins import Registry
 from trainables.settings import Beta, ExcludedRate, Gamma, Momentum, Settings, about
 
 Exclude = Annotated[Literal["1d", "none"], about("", "tensors that a layer-wise rule leaves out")]
-RMax = Annotated[
-    float, about("R_max", "cap on a radius", unit="weight²/loss", source="after paper (18), (19)", gt=0)
-]
-Floor = Annotated[
-    float, about("", "least value of a radius's denominator", source="after paper (18)", ge=1e-30)
-]
+RMax = Annotated[float, about("R_max", "cap on a radius", unit="weight²/loss", source="after paper (18), (19)", gt=0)]
+Floor = Annotated[float, about("", "least value of a radius's denominator", source="after paper (18)", ge=1e-30)]
 
 
 class OptimizerSettings(Settings):
@@ -48,9 +44,7 @@ class LayerWiseSettings(OptimizerSettings):
 
     def build(self, params: Iterable[nn.Parameter]) -> Optimizer:
         """Fields go to the torch class by their own names, but for torch's words lr and weight_decay."""
-        words: dict[str, Any] = {
-            name: getattr(self, name) for name in type(self).model_fields if name != "name"
-        }
+        words: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields if name != "name"}
         words["lr"], words["weight_decay"] = words.pop("gamma"), words.pop("beta")
         return self.torch_class(params, **words)
 

@@ -11,9 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 EXCLUDE = ("1d", "none")
-ENTRIES = (
-    1 << 20
-)  # that a loop takes at a time: what a radius read is in cache for the step, and memory is reused
+ENTRIES = 1 << 20  # that a loop takes at a time: what a radius read is in cache for the step, and memory is reused
 
 
 def _number(value: object) -> bool:
@@ -78,9 +76,7 @@ class TensorWise(Optimizer):
         check(options)
         params = [options["params"]] if isinstance(options["params"], Tensor) else options["params"]
         if isinstance(params, set):
-            raise TypeError(
-                f"{type(self).__name__} takes parameters in an order, and a set has none; give a list"
-            )
+            raise TypeError(f"{type(self).__name__} takes parameters in an order, and a set has none; give a list")
         wide: list[Any] = []
         thin: list[Any] = []
         for given in params:
@@ -136,9 +132,7 @@ class TensorWise(Optimizer):
             batches.setdefault((p.device, p.dtype, entries // ENTRIES), []).append(p)
         return batches.values()
 
-    def _bounded(
-        self, rates: Tensor, reach: Tensor, dtype: torch.dtype, momentum: float
-    ) -> tuple[Tensor, Tensor]:
+    def _bounded(self, rates: Tensor, reach: Tensor, dtype: torch.dtype, momentum: float) -> tuple[Tensor, Tensor]:
         """The last guard: `rates` cut so that no step can overflow, and where it cut. Shapes (k,).
 
         `reach` bounds every entry of what a rate multiplies. A buffer built of steps within (1 - m)·h stays

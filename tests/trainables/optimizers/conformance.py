@@ -1,0 +1,278 @@
+"""What every optimizer plug-in must do. Inherit `Conformance`, name the plug-in, and pytest does the rest:
+
+    class TestMine(Conformance):
+        name = "mine"
+        fields = {"gamma": 0.01}
+
+The class attributes below state what a plug-in may leave out (torch's own SGD leaves out the most).
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from trainables.optimizers import optimizers
+
+EXTREMES = [0.0, 1e38, -1e38, 3e38, 1e-30, 1e-44, 1.0, -2.0]
+
+
+class Conformance:
+    name: ClassVar[str]
+    fields: ClassVar[dict[str, Any]]
+    refuses_sparse_and_complex: ClassVar[bool] = True
+    keeps_finite: ClassVar[bool] = True  # finite weights and gradients never give a non-finite weight
+    has_foreach: ClassVar[bool] = True  # a multi-tensor path, chosen by group["foreach"]
+
+    # Material
+
+    def build(self, params: Any, **fields: Any) -> Optimizer:
+        return optimizers.get(self.name)(**{**self.fields, **fields}).build(params)
+
+    def net(self, dtype: torch.dtype = torch.float32) -> nn.Sequential:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.BatchNorm1d(8), nn.Linear(8, 3)).to(dtype)
+
+    def loss(self, net: nn.Module, seed: int = 0) -> Tensor:
+        gen = torch.Generator().manual_seed(seed)
+        x = torch.randn(64, 4, generator=gen)
+        dtype = next(net.parameters()).dtype
+        return cross_entropy(net(x.to(dtype)), x[:, :3].argmax(1))
+
+    def train(self, net: nn.Module, optimizer: Optimizer, seeds: range) -> None:
+        for seed in seeds:
+            optimizer.zero_grad()
+            self.loss(net, seed).backward()
+            optimizer.step()
+
+    def one(self, w: list[list[float]], g: list[list[float]], dtype: torch.dtype = torch.float32) -> nn.Parameter:
+        p = nn.Parameter(torch.tensor(w, dtype=dtype))
+        p.grad = torch.tensor(g, dtype=dtype)
+        return p
+
+    @staticmethod
+    def bits(net: nn.Module) -> list[bytes]:
+        return [p.detach().contiguous().view(torch.uint8).numpy().tobytes() for p in net.parameters()]
+
+    # From the settings
+
+    def test_the_rate_of_the_settings_is_the_rate_of_the_first_group(self) -> None:
+        settings = optimizers.get(self.name)(**self.fields)
+        optimizer = settings.build(self.net().parameters())
+        assert optimizer.param_groups[0]["lr"] == getattr(settings, settings.rate)
+
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+    def test_descends(self, dtype: torch.dtype) -> None:
+        net = self.net(dtype)
+        before = self.loss(net).item()
+        self.train(net, self.build(net.parameters()), range(100))
+        assert self.loss(net).item() < 0.9 * before
+        assert all(p.dtype == dtype for p in net.parameters())
+
+    # State
+
+    def test_continues_bit_for_bit_from_a_state_dict(self) -> None:
+        net = self.net()
+        optimizer = self.build(net.parameters())
+        self.train(net, optimizer, range(5))
+        saved = io.BytesIO()
+        torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict()}, saved)
+        self.train(net, optimizer, range(5, 10))
+
+        loaded = torch.load(io.BytesIO(saved.getvalue()), weights_only=True)
+        other = self.net()
+        other.load_state_dict(loaded["net"])
+        continued = self.build(other.parameters())
+        continued.load_state_dict(loaded["optimizer"])
+        assert self.bits(other) != self.bits(net)
+        self.train(other, continued, range(5, 10))
+        assert self.bits(other) == self.bits(net)
+
+    @pytest.mark.parametrize("clone", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+    def test_a_copy_continues_alike(self, clone: Any) -> None:
+        net = self.net()
+        optimizer = self.build(net.parameters())
+        self.train(net, optimizer, range(3))
+        other, copied = clone((net, optimizer))
+        self.train(net, optimizer, range(3, 6))
+        self.train(other, copied, range(3, 6))
+        assert self.bits(other) == self.bits(net)
+
+    # Groups and rates
+
+    def test_an_option_of_a_group_overrides_the_default(self) -> None:
+        net = self.net()
+        before = self.bits(net)
+        optimizer = self.build([{"params": [net[0].weight], "lr": 0.0}, {"params": [net[3].weight]}])
+        self.train(net, optimizer, range(1))
+        after = self.bits(net)
+        names = [name for name, _ in net.named_parameters()]
+        moved = [name for name, a, b in zip(names, before, after, strict=True) if a != b]
+        assert moved == ["3.weight"]
+
+    def test_takes_named_parameters(self) -> None:
+        plain, named = self.net(), self.net()
+        self.train(plain, self.build(plain.parameters()), range(3))
+        self.train(named, self.build(named.named_parameters()), range(3))
+        assert self.bits(plain) == self.bits(named)
+
+    def test_a_group_added_later_moves_too(self) -> None:
+        net = self.net()
+        before = net[3].weight.detach().clone()
+        optimizer = self.build(net[0].parameters())
+        optimizer.add_param_group({"params": list(net[3].parameters())})
+        self.train(net, optimizer, range(1))
+        assert not torch.equal(net[3].weight, before)
+
+    def test_a_parameter_given_twice_is_refused(self) -> None:
+        net = self.net()
+        optimizer = self.build(net.parameters())
+        with pytest.raises(ValueError, match="more than one parameter group"):
+            optimizer.add_param_group({"params": [net[0].weight]})
+
+    def test_no_parameters_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="empty parameter list"):
+            self.build([])
+
+    def test_an_empty_group_and_an_empty_tensor_do_no_harm(self) -> None:
+        p = nn.Parameter(torch.zeros(0, 3))
+        p.grad = torch.zeros(0, 3)
+        optimizer = self.build([{"params": []}, {"params": [p]}])
+        optimizer.step()
+        assert p.shape == (0, 3)
+
+    def test_a_scheduler_drives_every_rate(self) -> None:
+        net = self.net()
+        optimizer = self.build(net.parameters())
+        first = [group["lr"] for group in optimizer.param_groups]
+        scheduler = LambdaLR(optimizer, lambda epoch: [0.0, 0.5, 0.25][epoch])
+        before = self.bits(net)
+        self.train(net, optimizer, range(1))
+        assert self.bits(net) == before, "at rate 0 nothing moves"
+        scheduler.step()
+        assert [group["lr"] for group in optimizer.param_groups] == [0.5 * lr for lr in first]
+        self.train(net, optimizer, range(1))
+        assert self.bits(net) != before
+
+    def test_a_negative_rate_is_refused(self) -> None:
+        net = self.net()
+        optimizer = self.build(net[0].parameters())
+        with pytest.raises(ValueError, match=r"(lr = -1|learning rate: -1)"):
+            type(optimizer)(net[3].parameters(), lr=-1.0)
+
+    # The step
+
+    def test_returns_the_closures_loss_taken_with_gradients_on(self) -> None:
+        net = self.net()
+        optimizer = self.build(net.parameters())
+        before = self.bits(net)
+
+        def closure() -> Tensor:
+            assert torch.is_grad_enabled()
+            optimizer.zero_grad()
+            loss = self.loss(net)
+            loss.backward()
+            return loss
+
+        expected = self.loss(self.net()).item()
+        with torch.no_grad():
+            assert float(optimizer.step(closure)) == expected
+        assert self.bits(net) != before
+
+    def test_gradients_stay_as_they_are(self) -> None:
+        net = self.net()
+        optimizer = self.build(net.parameters(), beta=0.1)
+        for seed in range(3):
+            optimizer.zero_grad()
+            self.loss(net, seed).backward()
+            kept = [p.grad for p in net.parameters()]
+            values = [g.clone() for g in kept if g is not None]
+            optimizer.step()
+            assert all(p.grad is g for p, g in zip(net.parameters(), kept, strict=True))
+            assert all(torch.equal(p.grad, v) for p, v in zip(net.parameters(), values, strict=True))
+
+    def test_a_parameter_without_a_gradient_stays(self) -> None:
+        net = self.net()
+        net[0].weight.requires_grad_(False)
+        before = net[0].weight.clone()
+        optimizer = self.build(net.parameters(), beta=0.1)
+        self.train(net, optimizer, range(3))
+        assert torch.equal(net[0].weight, before)
+        assert net[0].weight not in optimizer.state
+
+    def test_multi_tensor_and_single_tensor_paths_agree(self) -> None:
+        if not self.has_foreach:
+            pytest.skip("has one path")
+        nets = {}
+        for foreach in (False, True):
+            nets[foreach] = net = self.net(torch.float64)
+            optimizer = self.build(net.parameters(), beta=0.1)
+            for group in optimizer.param_groups:
+                group["foreach"] = foreach
+            self.train(net, optimizer, range(20))
+        for a, b in zip(nets[False].parameters(), nets[True].parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-13)
+
+    def test_a_memory_layout_does_not_matter(self) -> None:
+        ends = []
+        for layout in (torch.contiguous_format, torch.channels_last):
+            gen = torch.Generator().manual_seed(0)
+            p = nn.Parameter(torch.randn(3, 4, 5, 5, generator=gen).to(memory_format=layout))
+            optimizer = self.build([p], beta=0.1)
+            for _ in range(3):
+                p.grad = torch.randn(3, 4, 5, 5, generator=gen)
+                optimizer.step()
+            ends.append(p.detach().contiguous())
+        torch.testing.assert_close(*ends, rtol=1e-5, atol=1e-7)
+
+    # What it must survive or refuse
+
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+    @pytest.mark.parametrize("foreach", [False, True])
+    def test_finite_stays_finite(self, dtype: torch.dtype, foreach: bool) -> None:
+        if not self.keeps_finite:
+            pytest.skip("overflows as torch's do")
+        params = [self.one([[w, w, 1.0]], [[g, -g, g]], dtype) for w in EXTREMES for g in EXTREMES]
+        params += [nn.Parameter(p.detach()[0].clone()) for p in params]
+        for thin, p in zip(params[len(params) // 2 :], params, strict=False):
+            assert p.grad is not None
+            thin.grad = p.grad[0].clone()
+        optimizer = self.build(params, beta=0.1)
+        for group in optimizer.param_groups:
+            group["foreach"] = foreach
+        for _ in range(20):
+            optimizer.step()
+        bad = [p for p in params if not p.isfinite().all()]
+        assert not bad
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    def test_a_non_finite_gradient_reaches_its_weight_and_no_other_tensor(self, value: float) -> None:
+        p, other = self.one([[1.0, 2.0]], [[value, 0.5]]), self.one([[1.0, 2.0]], [[1.0, 0.5]])
+        self.build([p, other]).step()
+        assert not p[0, 0].isfinite()
+        assert other.isfinite().all()
+
+    def test_a_sparse_gradient_is_refused_before_anything_moved(self) -> None:
+        if not self.refuses_sparse_and_complex:
+            pytest.skip("takes them")
+        dense = self.one([[1.0]], [[1.0]])
+        table = nn.Embedding(4, 2, sparse=True)
+        table(torch.tensor([1])).sum().backward()
+        with pytest.raises(RuntimeError, match=r"takes dense gradients, not torch.sparse_coo.*sparse=False"):
+            self.build([dense, table.weight]).step()
+        assert dense.item() == 1
+
+    def test_a_complex_parameter_is_refused(self) -> None:
+        if not self.refuses_sparse_and_complex:
+            pytest.skip("takes them")
+        with pytest.raises(TypeError, match=r"real floating-point tensors, not torch.complex64.*view_as_real"):
+            self.build([nn.Parameter(torch.zeros(2, 2, dtype=torch.complex64))])

@@ -1,0 +1,82 @@
+"""The statistics against numpy, at sizes and scales where a shortcut would show."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from trainables.optimizers import statistics
+
+DTYPES = [torch.float64, torch.float32, torch.bfloat16]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("scale", [1.0, 1e37, 1e-37, 1e-42])
+def test_norms_neither_overflow_nor_vanish(dtype: torch.dtype, scale: float) -> None:
+    x = (torch.randn(50, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * scale).to(dtype)
+    expected = np.sqrt(np.square(x.double().numpy() / scale).sum()) * scale
+    assert float(statistics.norms([x])) == pytest.approx(expected, rel=1e-5 if dtype != torch.float64 else 1e-12)
+
+
+def test_norms_of_float64_beyond_its_square_root() -> None:
+    x = torch.full((3, 3), 1e250, dtype=torch.float64)
+    assert float(statistics.norms([x])) == pytest.approx(3e250, rel=1e-14)
+
+
+def test_norms_of_zeros_nothing_and_not_numbers() -> None:
+    nan, inf = torch.tensor([1.0, float("nan")]), torch.tensor([1.0, float("inf")])
+    zero, empty = torch.zeros(3), torch.zeros(0)
+    values = statistics.norms([zero, empty, nan, inf]).tolist()
+    assert values[:2] == [0, 0]
+    assert np.isnan(values[2])
+    assert not np.isfinite(values[3])
+
+
+def lower_median(x: np.ndarray) -> float:
+    return float(np.sort(x.ravel())[(x.size - 1) // 2])
+
+
+def gaussian(n: int) -> np.ndarray:
+    return np.random.default_rng(n).normal(size=n)
+
+
+DATA = {
+    "one": gaussian(1),
+    "even": gaussian(10),
+    "many": gaussian(60_001),
+    "few values": np.round(gaussian(60_000)),
+    "constant": np.full(60_000, 3.0),
+    "ascending": np.arange(60_000.0),
+    # every entry that the stride meets is far from the median: the bracket misses it
+    "misleading": np.where(np.arange(60_000) % (60_000 // statistics.SAMPLE | 1) == 0, 1e6, gaussian(60_000)),
+}
+
+
+@pytest.mark.parametrize("device_path", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("data", DATA)
+def test_medians(data: str, masked: bool, device_path: bool) -> None:
+    x = torch.tensor(DATA[data])
+    mask = torch.arange(x.numel()) % 3 != 1 if masked else None
+    # the accelerator's way runs on any device
+    median = statistics._median_on_device if device_path else statistics._median_on_cpu
+    expected = lower_median(x.numpy() if mask is None else x.numpy()[mask.numpy()])
+    assert float(median(x, mask)) == expected
+
+
+@pytest.mark.parametrize("device_path", [False, True])
+def test_median_of_nothing_is_zero(device_path: bool) -> None:
+    median = statistics._median_on_device if device_path else statistics._median_on_cpu
+    assert float(median(torch.zeros(0), None)) == 0
+    assert float(median(torch.ones(5), torch.zeros(5, dtype=torch.bool))) == 0
+
+
+def test_medians_of_a_transposed_tensor_meet_their_mask() -> None:
+    x = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]).T
+    assert statistics.medians([x], [x > 3]).tolist() == [5]
+
+
+def test_mean_ratios_floor_the_denominator() -> None:
+    pair = (torch.tensor([2.0, -1.0]), torch.tensor([-4.0, 0.0]))
+    assert statistics.mean_ratios([pair, (torch.zeros(0), torch.zeros(0))], 0.1).tolist() == pytest.approx([5.25, 0])
