@@ -29,7 +29,9 @@ err = Console(stderr=True, highlight=False)
 SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="A YAML file or a built-in name (`study list`).")]
 DirArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A study's directory.")]
 SetOption = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override, KEY as in a/b/c.")]
-ScaleOption = Annotated[str | None, typer.Option("--scale", help="small: the built-in spec's twin for a small machine.")]
+ScaleOption = Annotated[
+    str | None, typer.Option("--scale", help="small: the built-in spec's twin for a small machine.")
+]
 SlotsOption = Annotated[int | None, typer.Option("--slots", help="Trials at once; changes no result.")]
 UriOption = Annotated[str | None, typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow server.")]
 
@@ -38,14 +40,15 @@ UriOption = Annotated[str | None, typer.Option("--tracking-uri", envvar="MLFLOW_
 def run(
     spec: SpecArgument,
     dir: Annotated[Path | None, typer.Option("--dir", help="Where the study lives [studies/NAME].")] = None,
-    set: SetOption = [],  # noqa: B006
+    set: SetOption = [],
     scale: ScaleOption = None,
     slots: SlotsOption = None,
     address: Annotated[str | None, typer.Option("--address", help="A Ray cluster; local if left out.")] = None,
     tracking_uri: UriOption = None,
 ) -> None:
     """Run a study; the same command again resumes it, and a raised budget tops it up."""
-    from study import engine, run, spec as specs
+    from study import engine, run
+    from study import spec as specs
     from study.directory import Directory
     from study.progress import Display
 
@@ -63,16 +66,20 @@ def run(
         err.print(f"stopped; nothing that ended is lost. To go on: {again}")
         raise typer.Exit(130) from None
     except run.Failed as failure:
-        err.print(f"study: {failure}\nThe rest is stored; the same command runs the failed trials again.", markup=False)
+        err.print(
+            f"study: {failure}\nThe rest is stored; the same command runs the failed trials again.",
+            markup=False,
+        )
         raise typer.Exit(1) from None
     _print_gaps(store)
     out.print(f"report: {directory.report / 'index.html'}", soft_wrap=True)
 
 
 @app.command()
-def check(spec: SpecArgument, set: SetOption = [], scale: ScaleOption = None, slots: SlotsOption = None) -> None:  # noqa: B006
+def check(spec: SpecArgument, set: SetOption = [], scale: ScaleOption = None, slots: SlotsOption = None) -> None:
     """Validate a spec; print its cells, trials and an estimate. Runs no trial."""
-    from study import engine, spec as specs
+    from study import engine
+    from study import spec as specs
     from study.estimate import estimate
     from study.plan import cells, load_data
     from study.progress import duration
@@ -86,15 +93,20 @@ def check(spec: SpecArgument, set: SetOption = [], scale: ScaleOption = None, sl
         table.add_column(title, justify="right" if title in ("search", "confirm", "epochs", "steps") else "left")
     for cell, cost in zip(plan, costs, strict=True):
         table.add_row(
-            cell.name, str(cost.search), str(cost.confirm), str(cost.epochs), str(cost.steps), ", ".join(cell.space) or "–"
+            cell.name,
+            str(cost.search),
+            str(cost.confirm),
+            str(cost.epochs),
+            str(cost.steps),
+            ", ".join(cell.space) or "–",
         )
     out.print(table)
     at_once = slots or engine.slots_here(study.resources)
     trials = sum(cost.search + cost.confirm for cost in costs)
     seconds = sum((cost.search + cost.confirm) * cost.seconds for cost in costs) / at_once
     out.print(
-        f"{study.name} is valid: {len(plan)} cells, {trials} trials; roughly {duration(seconds)} with {at_once} at once "
-        "(from a few training steps timed here just now)", soft_wrap=True,
+        f"{study.name} is valid: {len(plan)} cells, {trials} trials; roughly {duration(seconds)} with {at_once} at "
+        "once (from a few training steps timed here just now)", soft_wrap=True,
     )  # fmt: skip
 
 
@@ -167,7 +179,9 @@ def data(name: Annotated[str, typer.Argument(metavar="NAME", help="A data set, s
     dataset = datasets.get(name, "NAME")(name=name)
     dataset.prepare()
     splits = dataset.splits()
-    out.print(f"{name}: {len(splits.train)} training, {len(splits.validation)} validation and {len(splits.test)} test images")
+    out.print(
+        f"{name}: {len(splits.train)} training, {len(splits.validation)} validation and {len(splits.test)} test images"
+    )
 
 
 @app.command()
@@ -185,7 +199,18 @@ def ui(
     out.print(f"{base}{store.link()}", soft_wrap=True)
     if base != store.uri:
         os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # eight helpers that a viewer has no use for
-        words = ["mlflow", "server", "--backend-store-uri", store.uri, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+        words = [
+            "mlflow",
+            "server",
+            "--backend-store-uri",
+            store.uri,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+        ]
         os.execv(sys.executable, [sys.executable, "-m", *words])
 
 
@@ -201,8 +226,21 @@ def _print_gaps(store: Store) -> None:
 
     facts = store.facts()
     rows = gap_table(store.trials(), facts["baseline"], facts["cells"].split(","))
-    table = Table(box=None, pad_edge=False, title="test accuracy and generalization gap, % (95 % intervals)", title_justify="left")
-    for title in ("arm", "batch size", "test accuracy", "gap to baseline", "train - test", "seeds", "diverged"):
+    table = Table(
+        box=None,
+        pad_edge=False,
+        title="test accuracy and generalization gap, % (95 % intervals)",
+        title_justify="left",
+    )
+    for title in (
+        "arm",
+        "batch size",
+        "test accuracy",
+        "gap to baseline",
+        "train - test",
+        "seeds",
+        "diverged",
+    ):
         table.add_column(title, justify="left" if title == "arm" else "right")
     for row in rows.to_dict("records"):
         table.add_row(

@@ -31,7 +31,12 @@ class Directory:
     def spec(self) -> Spec:
         """The resolved spec of the study here. Raises Refused where there is none."""
         if not self.spec_file.is_file():
-            raise Refused("DIR", str(self.path), "holds no study (no spec.yaml)", "name a directory that `study run` made")
+            raise Refused(
+                "DIR",
+                str(self.path),
+                "holds no study (no spec.yaml)",
+                "name a directory that `study run` made",
+            )
         return parse(self.spec_file.read_text(), str(self.spec_file))
 
     def check(self, spec: Spec) -> None:
@@ -63,12 +68,16 @@ class Directory:
             self.trials.mkdir(parents=True, exist_ok=True)
             lock = (self.path / ".lock").open("w")
         except OSError as error:
-            raise Refused("--dir", str(self.path), f"cannot be written ({error.strerror})", "choose another --dir") from None
+            raise Refused(
+                "--dir", str(self.path), f"cannot be written ({error.strerror})", "choose another --dir"
+            ) from None
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # freed by the system, however the process ends
             except OSError:
-                raise Refused("--dir", str(self.path), "another `study run` is at work there", "wait for it, or stop it") from None
+                raise Refused(
+                    "--dir", str(self.path), "another `study run` is at work there", "wait for it, or stop it"
+                ) from None
             yield
 
     def write(self, spec: Spec, identity: dict[str, str]) -> None:

@@ -67,7 +67,8 @@ class RayTrial(tune.Trainable):  # type: ignore[misc]
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.request, self.trial = new_config, None
+        self.request = new_config
+        self.trial: CheckpointedTrial | None = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return True
@@ -192,7 +193,12 @@ def slots_here(resources: Resources) -> int:
 
 
 def _connect(splits: Mapping[str, Splits], resources: Resources, machine: Machine) -> None:
-    for name in ("ray", "ray.tune", "ray.train", "ray.air"):  # a trial's failure reaches the user by its record
+    for name in (
+        "ray",
+        "ray.tune",
+        "ray.train",
+        "ray.air",
+    ):  # a trial's failure reaches the user by its record
         logging.getLogger(name).setLevel(logging.CRITICAL)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     if machine.address is not None:

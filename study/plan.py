@@ -142,7 +142,9 @@ def _own_range(given: Mapping[str, Any], path: str) -> Float:
     try:
         low, high = float(given["low"]), float(given["high"])
     except (TypeError, ValueError):
-        raise Refused(path, dict(given), "low and high are numbers", "for example {low: 0.01, high: 1, log: true}") from None
+        raise Refused(
+            path, dict(given), "low and high are numbers", "for example {low: 0.01, high: 1, log: true}"
+        ) from None
     log = given.get("log", False)
     if not low < high or (log and low <= 0) or not isinstance(log, bool):
         raise Refused(path, dict(given), "low is below high, and above 0 if log", "correct the range")

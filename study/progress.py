@@ -40,7 +40,9 @@ class Display:
         if not self.console.is_terminal:
             yield
             return
-        with Live(console=self.console, get_renderable=self._screen, refresh_per_second=2, transient=True) as self.screen:
+        with Live(
+            console=self.console, get_renderable=self._screen, refresh_per_second=2, transient=True
+        ) as self.screen:
             yield
 
     def ready(self) -> None:

@@ -53,7 +53,7 @@ class Recorder:
         """The trial has ended; returns the seconds it took here."""
         live = self.live.pop(folder)
         record = self._flush(live)
-        tags = {"status": outcome.status}
+        tags: dict[str, str] = {"status": outcome.status}
         if outcome.step is not None:
             tags["diverged_step"] = str(outcome.step)
         if outcome.reason is not None:

@@ -34,7 +34,7 @@ STARTUP = 6  # TPE's random trials
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended. `metrics` are those of its last epoch and test; `step`, `reason` where it diverged or failed."""
+    """How a trial ended: `metrics` of its last epoch and test; `step` and `reason` where it diverged or failed."""
 
     status: Literal["complete", "diverged", "failed"]
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -108,7 +108,7 @@ class CellSearch:
         return sum(self._ended(trial) for trial in self.trials) >= self.budget
 
     def best(self) -> Assignment | None:
-        """The search trial of highest validation accuracy, then lowest loss, then lowest number; None if all diverged."""
+        """The search trial of highest validation accuracy, then lowest loss and number; None if all diverged."""
         complete = [trial for trial in self.trials if trial.user_attrs.get("status") == "complete"]
         if not complete:
             return None
@@ -202,8 +202,7 @@ class CellSearch:
 
     def _values(self, trial: FrozenTrial) -> dict[str, Any]:
         return {
-            self.keys[drawn]: self.cell.space[self.keys[drawn]].value(value)
-            for drawn, value in trial.params.items()
+            self.keys[drawn]: self.cell.space[self.keys[drawn]].value(value) for drawn, value in trial.params.items()
         }
 
 

@@ -15,7 +15,11 @@ from trainables.errors import Refused, explain
 from trainables.settings import BatchSize, Settings, about, nearest
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-ELSEWHERE = {"batch_size": "batch_sizes", "seed": "confirm/seeds and search/seed", "threads": "resources/cpus"}
+ELSEWHERE = {
+    "batch_size": "batch_sizes",
+    "seed": "confirm/seeds and search/seed",
+    "threads": "resources/cpus",
+}
 
 
 def _partial_config(given: Any) -> Any:
@@ -81,7 +85,12 @@ class Spec(Settings):
     @model_validator(mode="after")
     def _baseline_is_a_cell(self) -> Self:
         if self.baseline.arm not in self.arms:
-            raise Refused("baseline/arm", self.baseline.arm, "is no arm of this spec", nearest(self.baseline.arm, self.arms))
+            raise Refused(
+                "baseline/arm",
+                self.baseline.arm,
+                "is no arm of this spec",
+                nearest(self.baseline.arm, self.arms),
+            )
         if self.baseline.batch_size not in self.batch_sizes:
             sizes = ", ".join(map(str, self.batch_sizes))
             raise Refused("baseline/batch_size", self.baseline.batch_size, "is none of batch_sizes", f"known: {sizes}")
@@ -116,9 +125,9 @@ def load(request: str, *, scale: str | None = None, overrides: Sequence[str] = (
         return parse(_read(path), str(path), overrides)
     name = f"{request}-{scale}" if scale else request
     if name not in builtin():
-        field = "--scale" if scale and request in builtin() else "SPEC"
-        raise Refused(field, scale if field == "--scale" else request, f"there is no built-in spec {name!r}, nor such a file",
-                      nearest(name, builtin()))  # fmt: skip
+        field, given = ("--scale", scale) if scale and request in builtin() else ("SPEC", request)
+        rule = f"there is no built-in spec {name!r}, nor such a file"
+        raise Refused(field, given, rule, nearest(name, builtin()))
     return parse(_read(builtin()[name]), name, overrides)
 
 
@@ -152,7 +161,7 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_
 
 def _load_yaml(text: str, source: str) -> Any:
     try:
-        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
         where = f"{source}, line {error.problem_mark.line + 1}" if error.problem_mark else source
         raise Refused("SPEC", where, f"is not valid YAML ({error.problem})", "correct that line") from None
@@ -164,7 +173,12 @@ def _override(text: str) -> dict[str, Any]:
     """`a/b=1` → `{"a": {"b": 1}}`."""
     path, equals, value = text.partition("=")
     if not equals or not path:
-        raise Refused("--set", text, "KEY=VALUE is wanted, the key's parts joined by /", "for example --set search/trials=20")
+        raise Refused(
+            "--set",
+            text,
+            "KEY=VALUE is wanted, the key's parts joined by /",
+            "for example --set search/trials=20",
+        )
     tree = _load_yaml(value, f"--set {text}")
     for key in reversed(path.split("/")):
         tree = {key: tree}

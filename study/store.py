@@ -47,9 +47,7 @@ class Record:
 class Store:
     """The results of the study called `experiment`, at a tracking server or in a study directory."""
 
-    def __init__(
-        self, uri: str, experiment: str, *, create: Path | None = None, study_id: str | None = None
-    ) -> None:
+    def __init__(self, uri: str, experiment: str, *, create: Path | None = None, study_id: str | None = None) -> None:
         """`create`: the directory of a study that may be new; without it the experiment must exist.
 
         Raises Refused when the store cannot be reached, holds no such experiment, or one of another `study_id`.
@@ -89,7 +87,12 @@ class Store:
         }
 
     def open_run(
-        self, known: Run | None, name: str, tags: Mapping[str, str], params: Mapping[str, Any], parent: str | None
+        self,
+        known: Run | None,
+        name: str,
+        tags: Mapping[str, str],
+        params: Mapping[str, Any],
+        parent: str | None,
     ) -> Record:
         """The run with these tags: the `known` one, or a new one."""
         if known is not None:
@@ -175,7 +178,11 @@ class Store:
         token = None
         while True:
             page = self.client.search_runs(
-                [self.experiment_id], query, max_results=1000, order_by=["attributes.start_time ASC"], page_token=token
+                [self.experiment_id],
+                query,
+                max_results=1000,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
             )
             yield from page
             token = page.token

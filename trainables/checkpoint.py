@@ -37,9 +37,7 @@ class CheckpointedTrial:
     A checkpoint is written whole or not at all; a new process given the same folder continues from it.
     """
 
-    def __init__(
-        self, config: TrialConfig, splits: Splits, folder: Path, *, test: bool, every: float = 5.0
-    ) -> None:
+    def __init__(self, config: TrialConfig, splits: Splits, folder: Path, *, test: bool, every: float = 5.0) -> None:
         self.trial = Trial(config, splits)
         self.path, self.test, self.every = folder / "checkpoint.pt", test, every
         self.saved_at = time.monotonic()

@@ -75,7 +75,9 @@ def collection(registry: Registry[type[S]], base: type[S]) -> Any:
 
     def parse(given: Any) -> dict[str, S]:
         if not isinstance(given, Mapping):
-            raise Refused("", given, "a mapping of names to settings is wanted", f"known: {', '.join(registry.names())}")
+            raise Refused(
+                "", given, "a mapping of names to settings is wanted", f"known: {', '.join(registry.names())}"
+            )
         parsed: dict[str, S] = {}
         for name, value in given.items():
             try:

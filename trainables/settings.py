@@ -42,21 +42,20 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def about(symbol: str, text: str, *, unit: str = "1", source: str = "", **domain: Any) -> Any:
     """A pydantic field that carries its symbol, unit and source beside its domain (`gt`, `le`, …)."""
-    return Field(
-        description=text, json_schema_extra={"symbol": symbol, "unit": unit, "source": source}, **domain
-    )
+    return Field(description=text, json_schema_extra={"symbol": symbol, "unit": unit, "source": source}, **domain)
 
 
-Gamma = Annotated[
-    float, about("γ", "global coefficient of a layer-wise rule", source="paper (10), (21)", gt=0)
-]
+Gamma = Annotated[float, about("γ", "global coefficient of a layer-wise rule", source="paper (10), (21)", gt=0)]
 Rate = Annotated[float, about("lr", "learning rate", unit="weight²/loss", source="paper (5)", gt=0)]
 Beta = Annotated[float, about("β", "weight decay: the loss gains β/2·‖w‖²", source="paper (22)", ge=0)]
 Momentum = Annotated[float, about("m", "momentum, the rate inside its buffer", source="You 2017", ge=0, lt=1)]
 ExcludedRate = Annotated[
     float,
     about(
-        "lr₁", "rate of the tensors that a layer-wise rule excludes (biases, norms)", unit="weight²/loss", gt=0
+        "lr₁",
+        "rate of the tensors that a layer-wise rule excludes (biases, norms)",
+        unit="weight²/loss",
+        gt=0,
     ),
 ]
 BatchSize = Annotated[int, about("n", "batch size", unit="image", source="paper (2)", ge=1)]

@@ -214,7 +214,7 @@ class Trial:
                 losses, hit = forward(part)
                 if selecting and len(parts) == 1:
                     weights = self._weights(epoch, losses.detach())
-                (losses * weights[part]).sum().backward()
+                torch.autograd.backward((losses * weights[part]).sum())
                 next_part()
                 total.append(losses.detach().sum())
                 hits += hit.sum()

@@ -1,0 +1,31 @@
+# Everything runs in .venv, made here from pyproject.toml. Needs Python 3.11+ and make, nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install quickstart test check format clean
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+quickstart: install   ## the whole journey on scikit-learn's digits, in minutes
+	$(BIN)/study run quickstart
+
+test: install         ## every test
+	$(BIN)/pytest
+
+check: install        ## style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv build *.egg-info
