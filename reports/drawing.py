@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def save(spec: dict[str, Any], stem: Path) -> None:
     stem.with_suffix(".png").write_bytes(vl_convert.svg_to_png(svg, scale=2))
 
 
+@cache
 def library() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, which makes `vegaEmbed` global."""
     return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE))

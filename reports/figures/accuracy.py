@@ -9,6 +9,8 @@ from reports.figures import by_batch_size, look
 from reports.figures.figure import Figure
 from reports.results import Results
 
+MANY = " Arms are set slightly apart so that bars do not overlap; click an arm in the legend to single it out."
+
 
 def data(results: Results) -> pd.DataFrame:
     """A row a cell that has ended in some seed."""
@@ -25,8 +27,7 @@ def caption(results: Results) -> str:
     """How to read it."""
     return (
         "Test accuracy by batch size and arm: mean over the complete confirm seeds, with 95 % intervals. "
-        "× at the foot: every confirm seed diverged. Arms are set slightly apart so that bars do not overlap"
-        + ("; click an arm in the legend to single it out." if len(results.arms) > 1 else ".")
+        "× at the foot: every confirm seed diverged." + (MANY if len(results.arms) > 1 else "")
     )
 
 

@@ -22,7 +22,8 @@ def cells(gaps: pd.DataFrame, mean: str, low: str, high: str) -> pd.DataFrame:
 
 def chart(table: pd.DataFrame, arms: Sequence[str], sizes: Sequence[int], y_axis: alt.Axis) -> alt.LayerChart:
     """Means with interval bars over log2(batch size); × at the foot where all seeds diverged."""
-    place = {arm: DODGE * (number - (len(arms) - 1) / 2) for number, arm in enumerate(arms)}
+    step = min(DODGE, DODGE * 8 / len(arms))  # all arms keep within half a doubling
+    place = {arm: step * (number - (len(arms) - 1) / 2) for number, arm in enumerate(arms)}
     spread = table.assign(x=table["batch_size"] * 2.0 ** table["arm"].map(place))
     picked = alt.selection_point(fields=["arm"], bind="legend")
     base = alt.Chart(spread).encode(

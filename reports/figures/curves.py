@@ -58,7 +58,7 @@ def _panel(table: pd.DataFrame, results: Results, arm: str, size: int, *, first:
     )
     layers = alt.layer(thin, bold.encode(y=alt.Y("mean(value):Q")), end.encode(y=y))
     width = look.column_width(len(results.batch_sizes))
-    label = f"{arm}, batch size {size}" + (": no confirm trial" if here.empty else "")
+    label = f"{arm}/{size}" + (": no confirm trial" if here.empty else "")
     return layers.properties(width=width, height=HEIGHT, title=title(label))
 
 

@@ -11,8 +11,9 @@ from reports.results import Results
 
 
 def data(results: Results) -> pd.DataFrame:
-    """A row a cell that shares a complete seed with the baseline cell."""
-    return by_batch_size.cells(results.gaps, "gap_batch", "gap_batch_low", "gap_batch_high")
+    """A row a cell that shares a complete seed with the baseline cell; none where that is the baseline alone."""
+    table = by_batch_size.cells(results.gaps, "gap_batch", "gap_batch_low", "gap_batch_high")
+    return table if table["mean"].notna().sum() > 1 else table.iloc[:0]
 
 
 def chart(table: pd.DataFrame, results: Results) -> alt.LayerChart:

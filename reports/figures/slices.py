@@ -40,7 +40,7 @@ def chart(table: pd.DataFrame, results: Results) -> alt.ConcatChart:
 def _panel(table: pd.DataFrame, results: Results, key: str, size: int) -> alt.LayerChart:
     row = table[table["key"] == key]
     base = alt.Chart(row[row["batch_size"] == size]).encode(
-        x=_axis(row["value"]),
+        x=_axis(row["value"].rename(key)),
         color=look.colour(results.arms),
         tooltip=["arm:N", "trial:Q", "status:N", alt.Tooltip("value:Q", title=key, format=".4~g"),
                  alt.Tooltip("accuracy:Q", format=".2%")],
@@ -62,17 +62,17 @@ def _panel(table: pd.DataFrame, results: Results, key: str, size: int) -> alt.La
         ended.encode(y=y, shape=shape), pruned.encode(y=y, shape=shape), lost.encode(y=alt.value(HEIGHT - 7))
     )
     width = look.column_width(len(results.batch_sizes))
-    return layers.properties(width=width, height=HEIGHT, title=title(f"{key}, batch size {size}"))
+    return layers.properties(width=width, height=HEIGHT, title=title(f"batch size {size}"))
 
 
 def _axis(values: pd.Series[float]) -> alt.X:
-    """One axis a hyperparameter, so that its panels compare across batch sizes."""
+    """One axis a hyperparameter, by which `values` are named, so that its panels compare across batch sizes."""
     low, high = float(values.min()), float(values.max())
     kind = "log" if look.spread_by_factors(values) else "linear"
     if low == high:
         low, high = low - abs(low) / 2 - 0.1 * (low == 0), high + abs(high) / 2 + 0.1 * (high == 0)
     scale = alt.Scale(type=kind, domain=[low, high], nice=False, padding=8)
-    return alt.X("value:Q", title=None, scale=scale, axis=alt.Axis(format="~g", tickCount=4, grid=False))
+    return alt.X("value:Q", title=str(values.name), scale=scale, axis=alt.Axis(format="~g", tickCount=4, grid=False))
 
 
 def caption(_: Results) -> str:

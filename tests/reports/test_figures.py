@@ -44,6 +44,10 @@ def test_gap_starts_from_zero_at_the_baseline(whole: Results) -> None:
     assert base[["mean", "low", "high"]].to_numpy().tolist() == [[0, 0, 0]]
 
 
+def test_the_baseline_alone_is_no_gap_to_draw(stores: dict[str, Store]) -> None:
+    assert gap.data(read(stores["fixed-diverged"])).empty
+
+
 def test_axes_have_room_for_every_bar_and_each_arm_keeps_its_look(whole: Results) -> None:
     table = accuracy.data(whole)
     spec = specification(accuracy.chart(table, whole), "")
@@ -62,7 +66,7 @@ def test_every_training_panel_holds_its_own_cell(whole: Results) -> None:
     for cell, panel in zip(WHOLE, spec["concat"], strict=True):
         arm, size = cell.split("/")
         rows = spec["datasets"][panel["data"]["name"]]
-        assert panel["title"]["text"].startswith(f"{arm}, batch size {size}")
+        assert panel["title"]["text"].startswith(cell)
         assert {(row["arm"], row["batch_size"]) for row in rows} <= {(arm, int(size))}
         assert bool(rows) == (cell != "mclr/128")
 

@@ -44,6 +44,7 @@ def frame(*cells: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame([row for cell in cells for row in cell])
 
 
+@pytest.mark.filterwarnings("ignore:Precision loss")  # scipy's, on values that are nearly equal
 @given(FRACTIONS)
 def test_interval_is_scipys(values: list[float]) -> None:
     mine = interval(values)
