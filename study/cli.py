@@ -67,7 +67,7 @@ def run(
         raise typer.Exit(130) from None
     except run.Failed as failure:
         err.print(
-            f"study: {failure}\nThe rest is stored; the same command runs the failed trials again.",
+            f"study: {failure}\nWhat ended is stored; the same command goes on.",
             markup=False,
         )
         raise typer.Exit(1) from None

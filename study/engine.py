@@ -169,7 +169,7 @@ def run(
         tune.Tuner(
             tune.with_resources(trainable, bundle),
             tune_config=tune.TuneConfig(
-                search_alg=TuneSearcher(source, folder.resolve(), machine.slots),
+                search_alg=TuneSearcher(source, folder.resolve(), machine.slots if machine.address else None),
                 num_samples=10**9,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: str(trial.trial_id),
@@ -212,6 +212,8 @@ def _connect(splits: Mapping[str, Splits], resources: Resources, machine: Machin
         return
     shared = sum(array.nbytes for s in splits.values() for part in (s.train, s.validation, s.test)
                  for array in (part.images, part.labels))  # fmt: skip
+    if resources.gpus and not torch.cuda.is_available():
+        raise Refused("resources/gpus", resources.gpus, "this machine has no GPU", "set it to 0, or give --address")
     slots = machine.slots or slots_here(resources)
     ray.init(
         address="local", num_cpus=slots * resources.cpus, include_dashboard=False,

@@ -103,16 +103,14 @@ def _epochs(given: Mapping[str, Any], arm: str) -> int:
 def _check_domains(cell: Cell) -> None:
     """Both ends of every range must be values that the trial accepts."""
     middle = {key: range_.value(range_.centre()) for key, range_ in cell.space.items()}
-    cell.config(middle, seed=0)
     for key, range_ in cell.space.items():
         for end in range_.ends():
             try:
                 cell.config({**middle, key: end}, seed=0)
             except Refused as refused:
-                raise Refused(
-                    refused.field, refused.value, f"the search range of {key} at batch size {cell.batch_size} "
-                    f"leaves the field's domain ({refused.rule})", "narrow the range",
-                ) from None  # fmt: skip
+                inside = f"a search range at batch size {cell.batch_size} leaves the field's domain ({refused.rule})"
+                raise Refused(refused.field, refused.value, inside, "narrow the range") from None
+    cell.config(middle, seed=0)
 
 
 def _check_validation(spec: Spec, cell: Cell) -> None:

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from study.spec import Spec
 from study.statistics import gap_table
 from study.store import Store, default_uri
 from trainables.errors import Refused
+from trainables.train import resolve_device
 
 GAP_METRICS = {"gap_batch": "gap/batch", "gap_batch_low": "gap/batch_low", "gap_batch_high": "gap/batch_high",
                "gap_train_test": "gap/train_test", "test_accuracy": "test/accuracy", "test_low": "test/accuracy_low",
@@ -76,6 +79,9 @@ def run(spec: Spec, directory: Directory, machine: engine.Machine, tracking_uri:
     plan = cells(spec)
     directory.check(spec)
     splits = load_data(plan)
+    if machine.address is None:
+        for cell in plan:
+            resolve_device(cell.typical.device)
     with directory.owned(spec):
         identity = directory.identity(tracking_uri)
         store = open_store(spec.name, directory, identity, create=True)
@@ -86,7 +92,7 @@ def run(spec: Spec, directory: Directory, machine: engine.Machine, tracking_uri:
         recorder = Recorder(store, ledger, git_commit())
         work = Work(ledger, recorder, display)
         if not ledger.done:
-            with display.live({name: cell.count() for name, cell in ledger.cells.items()}):
+            with display.live({name: cell.count() for name, cell in ledger.cells.items()}), _told(directory):
                 engine.run(work, splits, spec.resources, directory.trials, machine, display.ready)
         summarise(spec, plan, ledger, store)
         write_reports(store, directory)
@@ -96,6 +102,20 @@ def run(spec: Spec, directory: Directory, machine: engine.Machine, tracking_uri:
     if not ledger.done:
         raise Interrupted
     return store
+
+
+@contextmanager
+def _told(directory: Directory) -> Iterator[None]:
+    """Whatever ends the engine becomes one message; the traceback is kept in the directory."""
+    try:
+        yield
+    except (Refused, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        log = directory.path / "error.log"
+        log.write_text(traceback.format_exc())
+        cause = str(error).strip().splitlines() or [""]
+        raise Failed(f"the run stopped: {type(error).__name__}: {cause[-1]} (all of it in {log})") from None
 
 
 def open_store(name: str, directory: Directory, identity: Mapping[str, str], *, create: bool = False) -> Store:

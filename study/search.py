@@ -24,6 +24,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from search_spaces import Choice, Range
 from study.plan import Assignment, Cell, search_seed
 from study.spec import Spec
+from trainables.errors import Refused
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -43,8 +44,16 @@ class Outcome:
 
 
 def open_storage(path: Path) -> JournalStorage:
-    """The journal at `path`."""
-    return JournalStorage(JournalFileBackend(str(path)))
+    """The journal at `path`. Raises Refused when it holds something else."""
+    try:
+        return JournalStorage(JournalFileBackend(str(path)))
+    except Exception as error:  # Optuna raises whatever the damage leads to
+        raise Refused(
+            "optuna.journal",
+            str(path),
+            f"is damaged ({type(error).__name__}: {error})",
+            "restore it from a copy, or start in another --dir",
+        ) from None
 
 
 def mend(path: Path) -> None:

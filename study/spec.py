@@ -149,11 +149,13 @@ class _Loader(yaml.SafeLoader):
 
 
 def _unique_keys(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key) for key, _ in node.value]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise yaml.MarkedYAMLError("", None, f"the key {key!r} stands twice", node.start_mark)
-    return {loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value}
+    tree: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in tree:
+            raise yaml.MarkedYAMLError("", None, f"the key {key!r} stands twice", key_node.start_mark)
+        tree[key] = loader.construct_object(value_node, deep=True)
+    return tree
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_keys)

@@ -1,0 +1,74 @@
+import pytest
+
+from search_spaces import Choice, Float
+from study.plan import SEARCH_SEEDS, cells, data_key, load_data, search_seed
+from study.spec import load
+from trainables.errors import Refused
+
+
+def only(**overrides):
+    words = [f"{key}={value}" for key, value in overrides.items()]
+    return cells(load("smoke", overrides=words))
+
+
+def test_cells_are_arms_times_batch_sizes_in_the_specs_order():
+    assert [cell.name for cell in only()] == ["sgd/16", "sgd/64", "lars/16", "lars/64"]
+
+
+def test_a_fixed_value_is_not_searched():
+    sgd = only()[0]
+    assert sgd.fixed["optimizer/momentum"] == 0.9
+    assert set(sgd.space) == {"optimizer/lr", "optimizer/beta"}
+
+
+def test_without_a_search_everything_must_be_fixed():
+    with pytest.raises(Refused, match=r"arms/sgd/optimizer/lr = None: is required; give it a value in the spec"):
+        only(**{"search/trials": 0})
+
+
+def test_a_search_of_fixed_values_has_no_space():
+    plan = only(**{"arms/sgd/optimizer": "{lr: 0.1, beta: 0}"})
+    assert [cell.space for cell in plan if cell.arm == "sgd"] == [{}, {}]
+
+
+def test_a_range_of_the_specs_own_replaces_the_usual_one():
+    own = ["arms/sgd/optimizer/lr={low: 0.01, high: 1, log: true}", "base/schedule/name={choices: [cosine, constant]}"]
+    spec = load("smoke", overrides=own)
+    space = cells(spec)[0].space
+    assert space["optimizer/lr"] == Float(0.01, 1.0, log=True)
+    assert space["schedule/name"] == Choice(("cosine", "constant"))
+
+
+@pytest.mark.parametrize(
+    ("range_", "message"),
+    [
+        ("{low: -1, high: 1}", r"optimizer/lr = .*leaves the field's domain \(must be greater than 0\)"),
+        ("{low: 1, high: 0.1}", "low is below high"),
+        ("{low: 0, high: 1, log: true}", "above 0 if log"),
+        ("{low: a, high: 1}", "low and high are numbers"),
+    ],
+)
+def test_a_range_outside_the_domain_is_refused(range_, message):
+    with pytest.raises(Refused, match=message):
+        only(**{"arms/sgd/optimizer/lr": range_})
+
+
+def test_a_range_where_nothing_is_searched_is_refused():
+    with pytest.raises(Refused, match="arms/sgd/optimizer/lr = 'a range': search/trials is 0"):
+        only(**{"search/trials": 0, "arms/sgd/optimizer/lr": "{low: 0.1, high: 1}"})
+
+
+def test_search_seeds_never_meet_confirm_seeds():
+    spec = load("smoke")
+    assert search_seed(spec, 0) == SEARCH_SEEDS
+    assert search_seed(spec, 5) != search_seed(load("smoke", overrides=["search/seed=1"]), 5)
+
+
+def test_each_data_set_is_loaded_once():
+    plan = only()
+    assert list(load_data(plan)) == [data_key(plan[0].typical)]
+
+
+def test_a_batch_larger_than_the_training_split_is_refused():
+    with pytest.raises(Refused, match=r"arms/sgd/batch_size = 181: the training split has 180 images"):
+        load_data(only(batch_sizes="[16, 181]"))

@@ -1,0 +1,171 @@
+"""The search without training: an accuracy that is a formula of the parameters, trials that end in any order."""
+
+import random
+
+import optuna
+import pytest
+
+from study.plan import cells
+from study.search import WORST, Ledger, Outcome, mend, open_storage
+from study.spec import Spec, load
+from trainables.errors import Refused
+
+OVERRIDES = ["search/trials=9", "search/window=3", "confirm/seeds=2"]
+
+
+def outcome(assignment) -> Outcome:
+    rate = getattr(assignment.config.optimizer, assignment.config.optimizer.rate)
+    if rate > 0.05:
+        return Outcome("diverged", step=7, reason="the loss is nan")
+    accuracy = 1 / (1 + abs(rate - 0.01) * 100)
+    return Outcome("complete", {"val/accuracy": accuracy, "val/loss": 1 - accuracy})
+
+
+def run(path, spec: Spec, slots: int, order: random.Random, stop_after: int | None = None, end=outcome) -> Ledger:
+    """Run with `slots` at once, ending a random one each time; stop as a killed process would."""
+    ledger = Ledger(open_storage(path), spec, cells(spec))
+    live, ended = [], 0
+    while not ledger.done or live:
+        while len(live) < slots and (found := ledger.next()) is not None:
+            live.append(found)
+        assignment = live.pop(order.randrange(len(live)))
+        ledger.finish(assignment, end(assignment), [(1, {"val/accuracy": 0.1}), (2, {"val/accuracy": 0.2})])
+        ended += 1
+        if ended == stop_after:
+            return ledger
+    return ledger
+
+
+def story(ledger: Ledger):
+    """All that a study is: parameters, values and states by cell, and the confirmed configurations."""
+    return {
+        name: (
+            [(t.number, t.params, t.value, t.state.name, t.user_attrs["status"]) for t in cell.trials],
+            [t.config.hash() for t in cell.confirm()],
+            sorted(cell.ended_confirms),
+        )
+        for name, cell in ledger.cells.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    return story(run(tmp_path_factory.mktemp("one") / "j", load("smoke", overrides=OVERRIDES), 1, random.Random(0)))
+
+
+@pytest.mark.parametrize("slots", [1, 2, 4])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_slots_and_the_order_of_finishing_change_nothing(tmp_path, expected, slots, seed):
+    spec = load("smoke", overrides=OVERRIDES)
+    assert story(run(tmp_path / "j", spec, slots, random.Random(seed))) == expected
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_study_killed_again_and_again_ends_the_same(tmp_path, expected, seed):
+    spec, order = load("smoke", overrides=OVERRIDES), random.Random(seed)
+    for _ in range(6):
+        run(tmp_path / "j", spec, 2, order, stop_after=order.randrange(1, 8))
+        with (tmp_path / "j").open("ab") as file:  # what a write cut off leaves
+            file.write(b'{"op_code": 4, "worker')
+        (tmp_path / "j.lock").touch()
+        mend(tmp_path / "j")
+    assert story(run(tmp_path / "j", spec, 2, order)) == expected
+
+
+def test_another_search_seed_gives_another_study(tmp_path, expected):
+    spec = load("smoke", overrides=[*OVERRIDES, "search/seed=1"])
+    assert story(run(tmp_path / "j", spec, 1, random.Random(0))) != expected
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "gp"])
+def test_samplers_suggest_within_the_range_and_differ_by_cell(tmp_path, sampler):
+    spec = load("smoke", overrides=["search/trials=8", f"search/sampler={sampler}"])
+    ledger = run(tmp_path / "j", spec, 1, random.Random(0))
+    drawn = {}
+    for name, cell in ledger.cells.items():
+        key = "optimizer/lr" if "sgd" in name else "optimizer/gamma"
+        drawn[name] = [trial.params[key] for trial in cell.trials]
+        low, high = cell.cell.space[key].ends()
+        assert all(low <= value <= high for value in drawn[name])
+        assert len(set(drawn[name])) == len(drawn[name])
+    assert drawn["sgd/16"][1:] != drawn["sgd/64"][1:]
+
+
+def test_the_first_trial_takes_the_middle_of_every_range(tmp_path):
+    ledger = run(tmp_path / "j", load("smoke"), 1, random.Random(0))
+    cell = ledger.cells["lars/16"]
+    assert cell.trials[0].params["optimizer/gamma"] == pytest.approx(1e-2)
+
+
+def test_a_suggestion_waits_for_the_trials_it_must_see(tmp_path):
+    spec = load("smoke", overrides=OVERRIDES)
+    cell = Ledger(open_storage(tmp_path / "j"), spec, cells(spec)).cells["sgd/16"]
+    first, *_ = [cell.next_search() for _ in range(3)]
+    assert cell.next_search() is None
+    cell.finish(first, outcome(first), [])
+    assert cell.next_search().number == 3
+
+
+def test_divergence_counts_as_the_worst_accuracy(tmp_path):
+    spec = load("smoke", overrides=OVERRIDES)
+    ledger = run(tmp_path / "j", spec, 1, random.Random(0), end=lambda _: Outcome("diverged", step=3, reason="nan"))
+    cell = ledger.cells["sgd/16"]
+    assert {(t.value, t.user_attrs["step"]) for t in cell.trials} == {(WORST, 3)}
+    assert cell.best() is None
+    assert cell.confirm() == []
+    assert ledger.done
+
+
+def test_a_failed_trial_holds_nothing_up_and_runs_again_next_time(tmp_path, expected):
+    spec = load("smoke", overrides=OVERRIDES)
+    broken = {("sgd/16", 2), ("lars/64", 8)}
+
+    def some_fail(assignment):
+        failed = (assignment.cell.name, assignment.number) in broken and assignment.phase == "search"
+        return Outcome("failed", reason="no memory") if failed else outcome(assignment)
+
+    ledger = run(tmp_path / "j", spec, 2, random.Random(0), end=some_fail)
+    assert ledger.cells["sgd/16"].count().failed == 1
+    again = Ledger(open_storage(tmp_path / "j"), spec, cells(spec))
+    assert {(t.cell.name, t.number) for t in again.waiting} == broken
+    ledger = run(tmp_path / "j", spec, 2, random.Random(0))
+    assert all(trial.state.is_finished() for cell in ledger.cells.values() for trial in cell.trials)
+    assert story(ledger)["lars/64"][0] == expected["lars/64"][0]
+
+
+def test_a_raised_budget_continues_where_the_study_ended(tmp_path, expected):
+    small = load("smoke", overrides=["search/trials=4", "search/window=3", "confirm/seeds=1"])
+    run(tmp_path / "j", small, 2, random.Random(0))
+    ledger = run(tmp_path / "j", load("smoke", overrides=OVERRIDES), 2, random.Random(0))
+    for name, (trials, confirms, _) in story(ledger).items():
+        assert trials == expected[name][0]
+        assert confirms == expected[name][1]
+
+
+def test_one_optuna_study_a_cell_named_after_it_with_every_epoch(tmp_path):
+    run(tmp_path / "j", load("smoke"), 1, random.Random(0))
+    studies = {s.study_name: s for s in optuna.get_all_study_summaries(open_storage(tmp_path / "j"))}
+    assert sorted(studies) == ["lars/16", "lars/64", "sgd/16", "sgd/64"]
+    trials = optuna.load_study(study_name="sgd/16", storage=open_storage(tmp_path / "j")).trials
+    assert all(trial.intermediate_values == {1: 0.1, 2: 0.2} for trial in trials)
+
+
+def test_ties_go_to_the_lower_loss_then_the_lower_number(tmp_path):
+    spec = load("smoke")
+    losses = iter([0.5, 0.2, 0.2] * 10)
+
+    def tie(_):
+        return Outcome("complete", {"val/accuracy": 0.5, "val/loss": next(losses)})
+
+    ledger = Ledger(open_storage(tmp_path / "j"), spec, cells(spec))
+    cell = ledger.cells["sgd/16"]
+    for _ in range(3):
+        trial = cell.next_search()
+        cell.finish(trial, tie(trial), [])
+    assert cell.best().number == 1
+
+
+def test_a_damaged_journal_is_refused(tmp_path):
+    (tmp_path / "j").write_text('{"op_code": "nonsense"}\n' * 3)
+    with pytest.raises(Refused, match=r"optuna.journal = .* is damaged .*; restore it from a copy"):
+        open_storage(tmp_path / "j")
