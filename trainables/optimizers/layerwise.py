@@ -64,6 +64,8 @@ class Batch:
 class LayerWise(TensorWise):
     """Base of the family. A member writes `fraction`.
 
+    A tensor of zeros has radius 0 and never leaves it: the counter `frozen` tells, and exclusion is the remedy.
+
     Arguments, common to the members:
         params: parameters, named parameters, or param groups, whose options override those below.
         lr: γ, the global coefficient; `group["lr"]` is γ·s and a scheduler may drive it.
@@ -104,12 +106,11 @@ class LayerWise(TensorWise):
         batch = Batch(params, grads, group)
         radius = None if group["excluded"] else self._guarded_radius(group, batch)
         rates = group["lr"] * (torch.ones_like(batch.reach) if radius is None else radius)
-        rates, batch.fired["overflow"] = self._bounded(
-            rates, max(batch.beta, 1.0) * batch.reach, params[0].dtype, group["momentum"]
-        )
+        dtype, momentum = params[0].dtype, group["momentum"]
+        rates, batch.fired["overflow"] = self._bounded(rates, batch.reach, dtype, momentum)
         buffers = [self._buffer(p) for p in params]
         move = _move_together if use_foreach(group["foreach"], params[0]) else _move_one_by_one
-        move(batch, buffers, group["momentum"], rates)
+        move(batch, buffers, momentum, rates)
         self._record(params, batch.fired, radius)
 
     def _guarded_radius(self, group: dict[str, Any], batch: Batch) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from typing import Any, ClassVar
 
 import torch
@@ -15,7 +16,7 @@ ENTRIES = 1 << 20  # that a loop takes at a time: what a radius read is in cache
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not math.isnan(value)
+    return isinstance(value, Real) and not math.isnan(value)
 
 
 RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -46,6 +47,9 @@ class TensorWise(Optimizer):
     Every param group given is split in two: tensors with two or more dimensions, and (with `exclude="1d"`)
     the others, whose group carries `excluded=True`, no weight decay, and `lr=excluded_lr` where that option
     exists. A learning-rate scheduler therefore drives both. A subclass writes `_update`.
+
+    Finite weights and gradients (in float64, up to 1e300) never give a non-finite weight; a non-finite gradient
+    reaches its own tensor only, unnoticed and without a synchronisation, as in torch's optimizers.
 
     Raises ValueError for an argument outside its domain and TypeError for a parameter that is not a real
     floating-point tensor; `step` raises RuntimeError for a gradient that is not dense, before anything moved.

@@ -130,6 +130,14 @@ def test_a_tensor_too_large_for_a_float32_norm_still_takes_its_relative_step() -
     assert fired(lars, p) == {}
 
 
+def test_a_flat_direction_at_a_weight_of_zero_has_an_infinite_radius_not_an_undefined_one() -> None:
+    p = parameter([[0.0, 0.0, 1.0]], [[0.0, 0.0, 1.0]])
+    mclr = MCLR([p], 1e-3, reading="radius", zero_mask=False, r_max=50.0)
+    mclr.step()
+    assert mclr.radii()[0][1] == 50
+    assert p.tolist() == [[0.0, 0.0, 0.95]]
+
+
 def test_weight_decay_zero_still_adapts() -> None:
     for make in ALL:
         p = parameter([[3.0, 4.0]], [[1e-3, 2e-3]])
