@@ -51,7 +51,13 @@ class Directory:
         """
         if not self.identity_file.exists():
             return {"study_id": uuid.uuid4().hex} | ({"tracking_uri": asked} if asked else {})
-        known: dict[str, str] = yaml.safe_load(self.identity_file.read_text())
+        try:
+            known = dict(yaml.safe_load(self.identity_file.read_text()))
+        except (yaml.YAMLError, TypeError, ValueError):
+            path = str(self.identity_file)
+            raise Refused(
+                "store.yaml", path, "is damaged", "restore it from a copy, or start in another --dir"
+            ) from None
         if asked and asked != known.get("tracking_uri"):
             where = known.get("tracking_uri", "mlflow.db in its directory")
             raise Refused("--tracking-uri", asked, f"this study's results are at {where}", "leave it out")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -203,12 +204,12 @@ def _connect(splits: Mapping[str, Splits], resources: Resources, machine: Machin
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     if machine.address is not None:
         try:
+            _knock(machine.address)
             ray.init(address=machine.address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise Refused(
-                "--address", machine.address, f"no Ray cluster answers there ({str(error).splitlines()[0][:160]})",
-                "start one with `ray start --head`, or leave --address out",
-            ) from None  # fmt: skip
+        except (OSError, ValueError, RuntimeError) as error:
+            rule = f"no Ray cluster answers there ({str(error).splitlines()[0][:160]})"
+            remedy = "start one with `ray start --head`, or leave --address out"
+            raise Refused("--address", machine.address, rule, remedy) from None
         return
     shared = sum(array.nbytes for s in splits.values() for part in (s.train, s.validation, s.test)
                  for array in (part.images, part.labels))  # fmt: skip
@@ -219,3 +220,10 @@ def _connect(splits: Mapping[str, Splits], resources: Resources, machine: Machin
         address="local", num_cpus=slots * resources.cpus, include_dashboard=False,
         object_store_memory=(150 << 20) + 2 * shared, **quiet,
     )  # fmt: skip
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nothing listens; Ray itself would try for minutes."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10).close()

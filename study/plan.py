@@ -108,6 +108,8 @@ def _check_domains(cell: Cell) -> None:
             try:
                 cell.config({**middle, key: end}, seed=0)
             except Refused as refused:
+                if not refused.field.endswith(key):
+                    raise
                 inside = f"a search range at batch size {cell.batch_size} leaves the field's domain ({refused.rule})"
                 raise Refused(refused.field, refused.value, inside, "narrow the range") from None
     cell.config(middle, seed=0)

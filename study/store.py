@@ -22,6 +22,7 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from trainables.errors import Refused
 
@@ -198,7 +199,7 @@ def _reachable(uri: str) -> Iterator[None]:
     os.environ.update(patience)
     try:
         yield
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError) as error:
         raise Refused(
             "tracking_uri", uri, f"the MLflow store there does not answer ({str(error).splitlines()[0][:200]})",
             "start the server, correct --tracking-uri or MLFLOW_TRACKING_URI, or leave both out",
