@@ -1,0 +1,279 @@
+"""Whole studies on a local Ray: what is stored, and that slots, kills and restarts change none of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from scipy import stats
+
+from study.directory import Directory
+from study.run import counts
+from study.search import open_storage
+from study.store import Store, default_uri
+from tests.conftest import run_study
+from tests.study.commands import study
+
+CLOCK = ("run_id", "git_commit", "time/train_seconds")
+
+
+def trials(folder: Path) -> pd.DataFrame:
+    """Every trial without what belongs to the clock."""
+    frame = Store(default_uri(folder), "smoke").trials()
+    return frame.drop(columns=list(CLOCK)).sort_values(["cell", "phase", "trial"]).reset_index(drop=True)
+
+
+def histories(folder: Path) -> dict[tuple[str, str, str, str], list[tuple[int, float]]]:
+    """Every metric of every trial by step, as MLflow holds it."""
+    client = MlflowClient(default_uri(folder))
+    experiment = client.get_experiment_by_name("smoke")
+    found = {}
+    for run in client.search_runs([experiment.experiment_id], "tags.phase != 'cell'", max_results=1000):
+        for key in run.data.metrics:
+            if not key.startswith("time/"):
+                points = client.get_metric_history(run.info.run_id, key)
+                tags = run.data.tags
+                found[tags["cell"], tags["phase"], tags["trial"], key] = sorted((p.step, p.value) for p in points)
+    return found
+
+
+def optuna_trials(folder: Path):
+    storage = open_storage(folder / "optuna.journal")
+    return {
+        summary.study_name: [
+            (t.number, t.params, t.value, t.state.name, t.intermediate_values)
+            for t in optuna.load_study(study_name=summary.study_name, storage=storage).trials
+        ]
+        for summary in optuna.get_all_study_summaries(storage)
+    }
+
+
+def same(left: Path, right: Path) -> None:
+    pd.testing.assert_frame_equal(trials(left), trials(right))
+    assert histories(left) == histories(right)
+    assert optuna_trials(left) == optuna_trials(right)
+    assert (left / "report" / "gap.csv").read_text() == (right / "report" / "gap.csv").read_text()
+
+
+def test_the_command_prints_the_gap_table_and_the_reports_path(smoke_run):
+    folder, ran = smoke_run
+    assert "generalization gap" in ran.stdout
+    assert f"report: {folder / 'report' / 'index.html'}" in ran.stdout
+    assert (folder / "report" / "index.html").stat().st_size > 100_000
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".lock", "mlflow.db", "optuna.journal", "report", "spec.yaml", "store.yaml", "trials",
+    ]  # fmt: skip
+    assert not [path for path in (folder / "trials").rglob("*") if path.is_file()]
+    assert not ran.stderr
+
+
+def test_mlflow_holds_what_the_contract_says(smoke):
+    client = MlflowClient(default_uri(smoke))
+    experiment = client.get_experiment_by_name("smoke")
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    cells = {run.info.run_id: run for run in runs if run.data.tags["phase"] == "cell"}
+    children = [run for run in runs if run.info.run_id not in cells]
+    assert {run.data.tags["cell"] for run in cells.values()} == {"sgd/16", "sgd/64", "lars/16", "lars/64"}
+    assert len(children) == 4 * (3 + 2)
+    for run in cells.values():
+        assert {"cell", "arm", "batch_size", "phase"} <= set(run.data.tags)
+        assert {"gap/batch", "gap/batch_low", "gap/batch_high", "gap/train_test"} <= set(run.data.metrics)
+    for run in children:
+        tags, metrics, params = run.data.tags, run.data.metrics, run.data.params
+        parent = cells[tags["mlflow.parentRunId"]].data.tags
+        assert all(tags[key] == parent[key] for key in ("cell", "arm", "batch_size"))
+        assert {"trial", "seed", "status", "config_hash", "git_commit"} <= set(tags)
+        assert (tags["status"], run.info.status) == ("complete", "FINISHED")
+        assert params["optimizer/name"] == tags["arm"]
+        assert params["batch_size"] == tags["batch_size"]
+        assert params["seed"] == tags["seed"]
+        tested = {"test/loss", "test/accuracy", "gap/train_test"}
+        trained = {"train/loss", "train/accuracy", "val/loss", "val/accuracy", "time/train_seconds"}
+        assert set(metrics) == trained | (tested if tags["phase"] == "confirm" else set())
+        for key in trained:
+            assert [p.step for p in client.get_metric_history(run.info.run_id, key)] == [1, 2]
+        for key in set(metrics) & tested:
+            assert [p.step for p in client.get_metric_history(run.info.run_id, key)] == [2]
+    confirm_seeds = {}
+    for run in children:
+        if run.data.tags["phase"] == "confirm":
+            confirm_seeds.setdefault(run.data.tags["cell"], set()).add(run.data.tags["seed"])
+    assert set(map(frozenset, confirm_seeds.values())) == {frozenset({"0", "1"})}
+
+
+def test_the_gap_table_can_be_rebuilt_from_mlflow_alone(smoke):
+    """With numpy and scipy, from the confirm runs alone; equal to the report's and to the parents' metrics."""
+    client = MlflowClient(default_uri(smoke))
+    experiment = client.get_experiment_by_name("smoke")
+    runs = client.search_runs([experiment.experiment_id], "tags.phase = 'confirm'", max_results=1000)
+    accuracy = {}
+    fitted = {}
+    for run in runs:
+        seed, cell = run.data.tags["seed"], run.data.tags["cell"]
+        accuracy.setdefault(cell, {})[seed] = run.data.metrics["test/accuracy"]
+        fitted.setdefault(cell, []).append(run.data.metrics["gap/train_test"])
+    baseline = accuracy[experiment.tags["baseline"]]
+    table = pd.read_csv(smoke / "report" / "gap.csv")
+    assert list(table.columns) == [
+        "arm", "batch_size", "seeds", "diverged", "test_accuracy", "test_low", "test_high",
+        "gap_batch", "gap_batch_low", "gap_batch_high", "gap_train_test",
+    ]  # fmt: skip
+    parents = client.search_runs([experiment.experiment_id], "tags.phase = 'cell'")
+    metrics = {run.data.tags["cell"]: run.data.metrics for run in parents}
+    assert len(table) == len(accuracy) == 4
+    for row in table.to_dict("records"):
+        cell = f"{row['arm']}/{row['batch_size']}"
+        values = np.array(list(accuracy[cell].values()))
+        gaps = np.array([baseline[seed] - accuracy[cell][seed] for seed in accuracy[cell]])
+        for sample, mean, low, high in (
+            (values, "test_accuracy", "test_low", "test_high"),
+            (gaps, "gap_batch", "gap_batch_low", "gap_batch_high"),
+        ):
+            half = stats.t.ppf(0.975, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample))
+            assert row[mean] == pytest.approx(sample.mean(), abs=1e-12)
+            assert (row[low], row[high]) == pytest.approx((sample.mean() - half, sample.mean() + half), abs=1e-12)
+        assert row["gap_train_test"] == pytest.approx(np.mean(fitted[cell]), abs=1e-12)
+        assert metrics[cell]["gap/batch"] == pytest.approx(row["gap_batch"], abs=1e-12)
+        assert metrics[cell]["gap/batch_low"] == pytest.approx(row["gap_batch_low"], abs=1e-12)
+        assert (row["seeds"], row["diverged"]) == (2, 0)
+
+
+def test_one_slot_gives_the_same_study_as_two(smoke, tmp_path):
+    ran = run_study("run", "smoke", "--dir", tmp_path / "one", "--slots", 1)
+    assert ran.returncode == 0, ran.stderr
+    same(tmp_path / "one", smoke)
+
+
+def test_another_seed_gives_other_trials(smoke, tmp_path):
+    ran = run_study("run", "smoke", "--dir", tmp_path / "other", "--set", "search/seed=1")
+    assert ran.returncode == 0, ran.stderr
+    other, first = trials(tmp_path / "other"), trials(smoke)
+    assert len(other) == len(first)
+    assert not set(other["config_hash"]) & set(first.loc[first["phase"] == "search", "config_hash"])
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "study.cli", "run", "smoke", "--dir", str(folder)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def ended(folder: Path) -> int:
+    """Trials that have ended so far; reads beside the running study, as `study status` does."""
+    found = counts(Directory(folder)) if (folder / "optuna.journal").exists() else {}
+    return sum(count.done for count in found.values())
+
+
+def wait_for(folder: Path, process: subprocess.Popen[str], trials_ended: int) -> None:
+    while ended(folder) < trials_ended:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+
+
+def test_a_study_killed_half_way_and_started_again_is_the_same(smoke, tmp_path):
+    folder = tmp_path / "killed"
+    for at in (3, 11):
+        process = start(folder)
+        wait_for(folder, process, at)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert ended(folder) < 20
+    ran = run_study("run", "smoke", "--dir", folder)
+    assert ran.returncode == 0, ran.stderr
+    same(folder, smoke)
+
+
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(smoke, tmp_path):
+    folder = tmp_path / "stopped"
+    process = start(folder)
+    wait_for(folder, process, 2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert "stopped; nothing that ended is lost. To go on: study run smoke --dir" in " ".join(err.split())
+    assert "Traceback" not in out + err
+    ran = run_study("run", "smoke", "--dir", folder)
+    assert ran.returncode == 0, ran.stderr
+    same(folder, smoke)
+
+
+def test_running_a_finished_study_again_changes_nothing(capsys, smoke):
+    before, points = trials(smoke), histories(smoke)
+    result = study(capsys, "run", "smoke", "--dir", smoke)
+    assert result.status == 0
+    assert "report:" in result.out
+    pd.testing.assert_frame_equal(trials(smoke), before)
+    assert histories(smoke) == points
+
+
+def test_more_seeds_and_another_arm_top_up_a_copy_that_was_moved(smoke, tmp_path):
+    copy = shutil.copytree(smoke, tmp_path / "elsewhere")
+    more = [
+        "--set",
+        "confirm/seeds=3",
+        "--set",
+        "arms/lamb={optimizer: {name: lamb, gamma: 0.001, momentum: 0.9, beta: 0}}",
+    ]
+    ran = run_study("run", "smoke", "--dir", copy, *more)
+    assert ran.returncode == 0, ran.stderr
+    after, before = trials(copy), trials(smoke)
+    kept = after.merge(before[["cell", "phase", "trial", "config_hash"]])
+    assert len(kept) == len(before)
+    assert set(after.loc[after["phase"] == "confirm", "seed"]) == {0, 1, 2}
+    assert set(after["cell"]) - set(before["cell"]) == {"lamb/16", "lamb/64"}
+    assert set(after.loc[after["arm"] == "lamb", "phase"]) == {"confirm"}
+    assert list(pd.read_csv(copy / "report" / "gap.csv")["seeds"]) == [3] * 6
+
+
+def test_status_counts_each_cell(capsys, smoke):
+    result = study(capsys, "status", smoke, "--json")
+    rows = json.loads(result.out)
+    assert [row["cell"] for row in rows] == ["sgd/16", "sgd/64", "lars/16", "lars/64"]
+    assert all((row["done"], row["total"], row["running"], row["failed"]) == (5, 5, 0, 0) for row in rows)
+    best = trials(smoke).query("phase == 'search'").groupby("cell")["val/accuracy"].max()
+    assert all(row["best"] == best[row["cell"]] for row in rows)
+    assert "sgd/16" in study(capsys, "status", smoke).out
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_export_is_one_table_of_every_trial(capsys, smoke, tmp_path, suffix):
+    target = tmp_path / f"trials.{suffix}"
+    assert study(capsys, "export", smoke, "--to", target).status == 0
+    table = pd.read_csv(target) if suffix == "csv" else pd.read_parquet(target)
+    assert len(table) == 20
+    assert {"cell", "phase", "status", "optimizer/lr", "optimizer/gamma", "val/accuracy", "test/accuracy"} <= set(table)
+
+
+def test_report_can_be_written_again(capsys, smoke, tmp_path):
+    copy = shutil.copytree(smoke, tmp_path / "copy")
+    shutil.rmtree(copy / "report")
+    assert study(capsys, "report", copy).status == 0
+    assert (copy / "report" / "gap.csv").read_text() == (smoke / "report" / "gap.csv").read_text()
+
+
+def test_check_prints_cells_and_an_estimate_and_runs_nothing(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = study(capsys, "check", "smoke")
+    assert result.status == 0
+    assert "smoke is valid: 4 cells, 20 trials; roughly" in " ".join(result.out.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_list_names_every_built_in_spec_with_its_question(capsys):
+    out = study(capsys, "list").out
+    assert all(name in out for name in ("quickstart", "cifar10-small", "smoke"))
+    assert "How much accuracy do large batches cost" in out
+
+
+def test_data_prepares_a_set_and_counts_its_images(capsys):
+    assert "digits: 1293 training, 144 validation and 360 test images" in study(capsys, "data", "digits").out

@@ -1,0 +1,143 @@
+"""The engine's parts by hand, without Ray."""
+
+from __future__ import annotations
+
+import pytest
+
+from study import engine, run
+from study.engine import RayTrial, TuneSearcher
+from study.plan import cells, data_key, load_data, search_seed
+from study.search import Outcome
+from study.spec import load
+from tests.study.commands import study
+from trainables.checkpoint import Progress
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return cells(load("smoke"))
+
+
+@pytest.fixture(scope="module")
+def splits(plan):
+    return load_data(plan)
+
+
+def request(config, folder, test=True):
+    return {"config": config.model_dump(), "folder": str(folder), "test": test}
+
+
+def drive(trial: RayTrial) -> list:
+    reports = [trial.step()]
+    while not reports[-1]["done"]:
+        reports.append(trial.step())
+    return [report["progress"] for report in reports]
+
+
+def test_an_actor_runs_one_trial_after_another(plan, splits, tmp_path):
+    trial = RayTrial.__new__(RayTrial)
+    trial.setup(request(plan[0].typical, tmp_path / "a"), splits)
+    first = drive(trial)
+    assert [epoch for progress in first for epoch, _ in progress.rows] == [1, 2]
+    assert trial.reset_config(request(plan[2].typical, tmp_path / "b"))
+    second = drive(trial)
+    trial.reset_config(request(plan[0].typical, tmp_path / "c"))
+    again = drive(trial)
+    assert again[-1].final == first[-1].final != second[-1].final
+
+
+def test_an_exception_becomes_this_trials_failure(plan, tmp_path):
+    trial = RayTrial.__new__(RayTrial)
+    trial.setup(request(plan[0].typical, tmp_path), {})
+    (outcome,) = drive(trial)
+    assert outcome.status == "failed"
+    assert "KeyError" in outcome.reason
+
+
+class Source:
+    """A source of two trials that writes down what it is told."""
+
+    def __init__(self, plan):
+        spec = load("smoke")
+        self.todo = [cell.typical.model_copy(update={"seed": search_seed(spec, 0)}) for cell in plan[:2]]
+        self.plan, self.log = plan, []
+
+    @property
+    def done(self):
+        return not self.todo
+
+    def next(self):
+        from study.plan import Assignment
+
+        return Assignment(self.plan[0], "search", len(self.todo), self.todo.pop()) if self.todo else None
+
+    def started(self, assignment):
+        self.log.append(("started", assignment.number))
+
+    def report(self, _folder, rows):
+        self.log.append(("report", [epoch for epoch, _ in rows]))
+
+    def end(self, _folder, outcome):
+        self.log.append(("end", outcome.status, dict(outcome.metrics)))
+
+
+def test_the_searcher_hands_trials_out_and_their_reports_back(plan, tmp_path):
+    source = Source(plan)
+    searcher = TuneSearcher(source, tmp_path, slots=1)
+    given = searcher.suggest("a")
+    assert given["config"]["optimizer"]["name"] == "sgd"
+    assert given["test"] is False
+    assert searcher.suggest("b") is None  # the one slot is taken
+    searcher.on_trial_result("a", {"progress": Progress("running", [(1, {"val/accuracy": 0.1})])})
+    last = Progress("complete", [(2, {"val/accuracy": 0.2, "train/loss": 1.0})], {"test/accuracy": 0.3})
+    searcher.on_trial_complete("a", {"progress": last})
+    assert searcher.suggest("b") is not None
+    searcher.on_trial_complete("b", None, error=True)
+    assert searcher.suggest("c") == searcher.FINISHED
+    assert source.log == [
+        ("started", 2), ("report", [1]), ("report", [2]),
+        ("end", "complete", {"val/accuracy": 0.2, "test/accuracy": 0.3}),
+        ("started", 1), ("end", "failed", {}),
+    ]  # fmt: skip
+
+
+def test_a_trial_that_tune_stops_stays_unfinished(plan, tmp_path):
+    source = Source(plan)
+    searcher = TuneSearcher(source, tmp_path, slots=None)
+    searcher.suggest("a")
+    searcher.on_trial_complete("a", {"progress": Progress("running", [])})
+    assert source.log == [("started", 2)]
+
+
+def test_the_data_key_ignores_what_does_not_change_the_splits(plan):
+    config = plan[0].typical
+    augmented = config.model_copy(update={"data": config.data.model_copy(update={"augment": True})})
+    other = config.model_copy(update={"data": config.data.model_copy(update={"split_seed": 1})})
+    assert data_key(config) == data_key(augmented) != data_key(other)
+
+
+def test_what_stops_the_engine_is_one_message_and_a_log(capsys, tmp_path, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("first line\nthe disk is full")
+
+    monkeypatch.setattr(engine, "run", broken)
+    result = study(capsys, "run", "smoke", "--dir", tmp_path / "s")
+    assert result.status == 1
+    said = " ".join(result.err.split())
+    assert "study: the run stopped: RuntimeError: the disk is full (all of it in" in said
+    assert "Traceback" not in said
+    assert "first line" in (tmp_path / "s" / "error.log").read_text()
+
+
+def test_failed_trials_end_the_study_with_status_1_and_their_reason(capsys, tmp_path, monkeypatch):
+    def all_fail(source, *_):
+        while (assignment := source.next()) is not None:
+            source.started(assignment)
+            source.end(assignment.folder, Outcome("failed", reason="Traceback …\nMemoryError: no room"))
+
+    monkeypatch.setattr(engine, "run", all_fail)
+    result = study(capsys, "run", "smoke", "--dir", tmp_path / "s")
+    assert result.status == 1
+    assert "trials failed, first sgd/16/search-0000-" in " ".join(result.err.split())
+    assert "MemoryError: no room" in result.err
+    assert [count.failed for count in run.counts(run.Directory(tmp_path / "s")).values()] == [3] * 4
