@@ -58,5 +58,5 @@ def test_dropout_is_what_the_settings_say():
 
 
 def test_unknown_model_lists_the_known_ones():
-    with pytest.raises(Refused, match="alexnett.*did you mean 'alexnet'.*known: alexnet, resnet18"):
+    with pytest.raises(Refused, match=r"alexnett.*did you mean 'alexnet'.*known: alexnet, resnet18"):
         models.get("alexnett")

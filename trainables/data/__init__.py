@@ -99,9 +99,7 @@ class Data(Settings):
         if len(whole) - size < len(np.unique(whole.labels)):  # too few left over to stratify: keep order
             taken = np.random.default_rng(self.split_seed).permutation(everything)[:size]
             return whole.take(np.setdiff1d(everything, taken)), whole.take(np.sort(taken))
-        rest, taken = train_test_split(
-            everything, test_size=size, stratify=whole.labels, random_state=self.split_seed
-        )
+        rest, taken = train_test_split(everything, test_size=size, stratify=whole.labels, random_state=self.split_seed)
         return whole.take(np.sort(rest)), whole.take(np.sort(taken))
 
 

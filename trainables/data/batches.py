@@ -64,9 +64,7 @@ class Batches:
 
 def normalisation(split: Split) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (3,) of a split's bytes, by channel."""
-    counts = np.stack(
-        [np.bincount(split.images[:, channel].reshape(-1), minlength=256) for channel in range(3)]
-    )
+    counts = np.stack([np.bincount(split.images[:, channel].reshape(-1), minlength=256) for channel in range(3)])
     share, bytes_ = counts / counts.sum(1, keepdims=True), np.arange(256)
     mean = share @ bytes_
     std = np.sqrt(np.maximum(share @ bytes_**2 - mean**2, 1.0))

@@ -11,7 +11,7 @@ from trainables.models import Model
 from trainables.settings import Width
 
 
-class ScaledResNet(ResNet):
+class ScaledResNet(ResNet):  # type: ignore[misc]
     """torchvision's ResNet of basic blocks with every stage's channels times `width`."""
 
     def __init__(self, classes: int, width: float) -> None:

@@ -13,7 +13,8 @@ class Schedule(Settings):
 
     name: str
     warmup_epochs: Annotated[
-        float, about("W", "linear warm-up from 0 before the schedule", unit="epoch", source="Goyal 2017", ge=0)
+        float,
+        about("W", "linear warm-up from 0 before the schedule", unit="epoch", source="Goyal 2017", ge=0),
     ] = 0.0
 
     def factor(self, progress: float) -> float:
