@@ -62,6 +62,14 @@ def check_batch_sizes(config: TrialConfig, images: int) -> None:
         )  # fmt: skip
 
 
+Backward = Callable[[Tensor, Tensor, Tensor], None]  # of the loss, the logits (n, classes), the weights (n,)
+
+
+def plain_backward(loss: Tensor, logits: Tensor, weights: Tensor) -> None:  # noqa: ARG001
+    """Adds the gradient of `loss` to `p.grad`."""
+    torch.autograd.backward(loss)
+
+
 class Trial:
     """One training run, advanced an epoch at a time.
 
@@ -80,7 +88,9 @@ class Trial:
         with torch.random.fork_rng(self._cuda()):
             torch.manual_seed(derive(config.seed, "initialisation"))
             self.model = config.model.build(splits.classes).to(self.device, memory_format=self.train.layout)
-        self.optimizer = config.optimizer.build(self.model.parameters())
+            self.optimizer = config.optimizer.build(self.model.parameters())
+        # an optimizer that needs curvature runs the backward pass itself
+        self.backward: Backward = getattr(self.optimizer, "backward", plain_backward)
         for group in self.optimizer.param_groups:
             group["initial_lr"] = group["lr"]
         self.statistics = BatchNormStatistics(self.model)
@@ -137,8 +147,8 @@ class Trial:
         loss, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         for start in range(0, len(batches), EVALUATION_BATCH):
             images, labels = batches.take(slice(start, start + EVALUATION_BATCH))
-            losses, hits = self._losses(images, labels)
-            loss, correct = loss + losses.sum(), correct + hits.sum()
+            losses, logits = self._losses(images, labels)
+            loss, correct = loss + losses.sum(), correct + _hits(logits, labels)
         return float(loss) / len(batches), float(correct) / len(batches)
 
     def state_dict(self) -> dict[str, Any]:
@@ -198,10 +208,10 @@ class Trial:
         parts = [slice(start, start + size) for start in range(0, len(index), size)]
         selecting = any(trick.selects(epoch) for trick in self.config.trick.values())
 
-        def forward(part: slice) -> tuple[Tensor, Tensor]:
+        def forward(part: slice) -> tuple[Tensor, Tensor, Tensor]:
             torch.manual_seed(derive(self.config.seed, "dropout", epoch, step, part.start))
             images, labels = self.train.take(index[part], draws and draws.part(part))
-            return self._losses(images, labels)
+            return *self._losses(images, labels), labels
 
         self.optimizer.zero_grad(set_to_none=True)
         weights = self._weights(epoch, torch.ones(len(index), device=self.device))
@@ -211,13 +221,13 @@ class Trial:
         total, hits = [], torch.zeros((), device=self.device)
         with self.statistics.moved_once(len(parts)) as next_part:
             for part in parts:
-                losses, hit = forward(part)
+                losses, logits, labels = forward(part)
                 if selecting and len(parts) == 1:
                     weights = self._weights(epoch, losses.detach())
-                torch.autograd.backward((losses * weights[part]).sum())
+                self.backward((losses * weights[part]).sum(), logits, weights[part])
                 next_part()
                 total.append(losses.detach().sum())
-                hits += hit.sum()
+                hits += _hits(logits, labels)
         return torch.stack(total).sum() / len(index), hits
 
     def _weights(self, epoch: int, losses: Tensor) -> Tensor:
@@ -229,12 +239,12 @@ class Trial:
         return weights / weights.sum()
 
     def _losses(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss (n,) of each sample, and whether each is classified rightly (n,)."""
+        """Loss (n,) of each sample, and the logits (n, classes)."""
         autocast = self.config.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16) if autocast else nullcontext():
             logits = self.model(images)
         logits = logits.float()
-        return F.cross_entropy(logits, labels, reduction="none"), logits.detach().argmax(1) == labels
+        return F.cross_entropy(logits, labels, reduction="none"), logits
 
     def _check(self, losses: list[float]) -> None:
         """Raises Diverged at the first of the latest steps' losses that is not finite."""
@@ -247,6 +257,11 @@ class Trial:
 
     def _cuda(self) -> list[torch.device]:
         return [self.device] if self.device.type == "cuda" else []
+
+
+def _hits(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many are classified rightly."""
+    return (logits.detach().argmax(1) == labels).sum()
 
 
 class BatchNormStatistics:

@@ -6,6 +6,7 @@ Each takes `(params, lr, momentum=…, weight_decay=…, …)`, where `lr` is th
 `torch.optim` optimizer. To add one, see CONTRIBUTING.md.
 """
 
+from trainables.optimizers.cblr import CBLR
 from trainables.optimizers.lamb import LAMB
 from trainables.optimizers.lars import LARS
 from trainables.optimizers.layerwise import Batch, LayerWise
@@ -14,6 +15,7 @@ from trainables.optimizers.percent_delta import PercentDelta
 from trainables.optimizers.settings import LayerWiseSettings, OptimizerSettings, optimizers
 
 __all__ = [
+    "CBLR",
     "LAMB",
     "LARS",
     "MCLR",

@@ -60,6 +60,12 @@ def _mean_ratio(a: Tensor, b: Tensor, floor: float) -> Tensor:
     return ratios.sum().double() / max(ratios.numel(), 1)
 
 
+def thinned(x: Tensor, entries: int) -> Tensor:
+    """About `entries` of the tensor's, at a fixed odd stride; all of them where it has no more."""
+    stride = x.numel() // entries
+    return x if stride <= 1 else x.flatten()[:: stride | 1]  # an even stride would meet the same few channels
+
+
 def medians(tensors: Tensors, masks: Tensors | None = None) -> Tensor:
     """Medians of the entries where the mask holds: the lower of two, as torch.median; 0 of none."""
     one = _median_on_cpu if tensors[0].device.type == "cpu" else _median_on_device

@@ -30,6 +30,11 @@ RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "floor": ("must be a finite number ≥ 1e-30", lambda x: _number(x) and 1e-30 <= x < math.inf),
     "weight_floor": ("must be a finite number ≥ 1e-30", lambda x: _number(x) and 1e-30 <= x < math.inf),
     "exclude": (f"must be one of {', '.join(EXCLUDE)}", lambda x: x in EXCLUDE),
+    "samples": ("must be a whole number ≥ 1", lambda x: isinstance(x, int) and x >= 1),
+    "interval": ("must be a whole number ≥ 1", lambda x: isinstance(x, int) and x >= 1),
+    "ema": ("must lie in [0, 1)", lambda x: _number(x) and 0 <= x < 1),
+    "sample": ("must be None or a whole number ≥ 1", lambda x: x is None or (isinstance(x, int) and x >= 1)),
+    "curvature": ("must be one of hutchinson, gnb, exact", lambda x: x in ("hutchinson", "gnb", "exact")),
     "reading": ("must be one of abs, signed, radius", lambda x: x in ("abs", "signed", "radius")),
 }
 
@@ -110,10 +115,14 @@ class TensorWise(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        self._begin()
         # gathered first: a gradient that is refused leaves every parameter unmoved
         for group, params in [(g, batch) for g in self.param_groups for batch in self._batches(g)]:
             self._update(group, params, _gradients(params, group["maximize"]))
         return loss
+
+    def _begin(self) -> None:
+        """What a step does first, once the gradients are there."""
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
         """Moves `params`, tensors of one device and dtype, by their `grads`."""

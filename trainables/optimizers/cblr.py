@@ -1,0 +1,237 @@
+"""CBLR, the paper's curvature-based learning rate: the radius of curvature itself."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from trainables.optimizers import curvature
+from trainables.optimizers.layerwise import Batch, LayerWise
+from trainables.optimizers.settings import Floor, LayerWiseSettings, RMax
+from trainables.optimizers.statistics import medians, thinned, wide
+from trainables.settings import about
+
+R_MAX = 100.0
+FLOOR = 1e-12
+SHOWN = 4096  # entries a tensor of which `radii` gives the median
+Estimate = Literal["hutchinson", "gnb", "exact"]
+
+
+def radius(g: Tensor, h: Tensor, floor: float) -> Tensor:
+    """R = (1 + g²)^{3/2} / |h|, entry by entry: paper (9), |h| floored; infinite where g² overflows."""
+    square = g.square().add_(1)
+    return square.sqrt().mul_(square).div_(h.abs().clamp_min_(floor))
+
+
+class CBLR(LayerWise):
+    """v ← m v + γ s R ⊙ (g + βw); w ← w - v, with R_i = (1 + g_i²)^{3/2} / |h_ii|: paper (9), (10).
+
+    Under decay g is g + βw and h is h + β. It needs the Hessian's diagonal h, so it runs the backward pass:
+
+        optimizer = CBLR(model.parameters(), lr=0.01)
+        for images, labels in batches:
+            loss = cross_entropy(model(images), labels)
+            optimizer.zero_grad()
+            optimizer.backward(loss)  # in place of loss.backward()
+            optimizer.step()
+
+    One forward pass serves both, so dropout and batch norm see nothing unusual. Micro-batches: call
+    `backward` for each with its share of the batch's loss; gradients and curvatures add up alike.
+    An h of your own goes to `optimizer.state[p]["curvature"]`, shaped as p, before `step`.
+
+    Arguments, beside those of `LayerWise`:
+        curvature: "hutchinson", "gnb" (Gauss–Newton–Bartlett: cross-entropy only, wants logits), or "exact"
+            (a backward pass an entry: small nets).
+        samples: random vectors, or draws of labels, averaged in a refresh.
+        interval: steps from refresh to refresh; the others cost what momentum SGD's do and a little.
+        ema: h ← ema·h + (1 - ema)·estimate, in [0, 1); the first estimate counts whole.
+        layer_wise: one R a tensor, the median of its R_i (the lower of two), which MCLR approximates.
+        floor: least |h|. r_max: cap on R; flat directions have it, so γ·r_max is the largest rate.
+        seed: of the random draws, which depend on it and the number of the step alone; None: torch's.
+
+    The guards `floor` and `r_max` count the steps in which any entry met them (layer-wise: `r_max` the median).
+    An estimate that is not finite leaves its entry as it was.
+    Not for GradScaler (scaled losses have scaled curvatures; use bfloat16) nor DistributedDataParallel.
+    Errors: `step` raises RuntimeError before anything moved where a tensor's curvature was never estimated.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        *,
+        curvature: Estimate = "hutchinson",
+        samples: int = 1,
+        interval: int = 10,
+        ema: float = 0.9,
+        layer_wise: bool = False,
+        r_max: float = R_MAX,
+        floor: float = FLOOR,
+        seed: int | None = None,
+        **common: Any,
+    ) -> None:
+        own: dict[str, Any] = {"curvature": curvature, "samples": samples, "interval": interval, "ema": ema}
+        own |= {"layer_wise": layer_wise, "r_max": r_max, "floor": floor, "steps": 0}
+        own["seed"] = torch.initial_seed() if seed is None else seed
+        super().__init__(params, lr, momentum, weight_decay, **own, **common)
+
+    def _remember_nothing(self) -> None:
+        super()._remember_nothing()
+        self._estimates: dict[Tensor, Tensor] = {}  # of the step under way, summed over micro-batches
+
+    # Curvature
+
+    @property
+    def due(self) -> bool:
+        """Whether the coming step refreshes the curvature: every `interval` steps, and where there is none yet."""
+        first = self.param_groups[0]
+        return first["steps"] % first["interval"] == 0 or any(
+            "curvature" not in self.state.get(p, ()) for p in self._curved() if p not in self._estimates
+        )
+
+    def _curved(self) -> list[Tensor]:
+        """The parameters that want a curvature."""
+        groups = (group for group in self.param_groups if not group["excluded"])
+        return [p for group in groups for p in group["params"] if p.requires_grad]
+
+    def backward(self, loss: Tensor, logits: Tensor | None = None, weights: Tensor | None = None) -> None:
+        """Adds to `p.grad` the gradient of `loss`, and where a refresh is due estimates the curvature.
+
+        For this optimizer's parameters only. The options of the first group hold for all.
+
+        Arguments:
+            loss: a scalar with its graph, which is freed.
+            logits: (n, classes) that the loss came from, for "gnb"; others ignore them.
+            weights: (n,), what each sample weighs in the loss; None: 1/n, as in a mean.
+
+        Raises ValueError for "gnb" without logits.
+        """
+        params = [p for group in self.param_groups for p in group["params"] if p.requires_grad]
+        if not self.due:
+            torch.autograd.backward(loss, inputs=params)
+            return
+        curved = self._curved()
+        if self.param_groups[0]["curvature"] == "gnb":
+            self._estimate_from_logits(curved, logits, weights)
+            torch.autograd.backward(loss, inputs=params)
+            return
+        grads = dict(zip(params, torch.autograd.grad(loss, params, create_graph=True, allow_unused=True), strict=True))
+        self._estimate_from_gradients(curved, [grads[p] for p in curved])
+        for p, g in grads.items():
+            if g is not None:
+                p.grad = g.detach() if p.grad is None else p.grad.add_(g.detach())
+
+    def _estimate_from_gradients(self, params: list[Tensor], grads: curvature.Gradients) -> None:
+        options = self.param_groups[0]
+        if not params:
+            return
+        if options["curvature"] == "exact":
+            self._add(params, curvature.exact(grads, params))
+            return
+        for sample in range(options["samples"]):
+            signs = curvature.random_signs(params, self._generator(params[0].device, sample))
+            last = sample + 1 == options["samples"]
+            self._add(params, curvature.hutchinson(grads, params, signs, retain=not last), options["samples"])
+
+    def _estimate_from_logits(self, params: list[Tensor], logits: Tensor | None, weights: Tensor | None) -> None:
+        if logits is None:
+            raise ValueError('logits = None: curvature="gnb" draws labels from them; call backward(loss, logits)')
+        if not params:
+            return
+        if weights is None:
+            weights = logits.new_full((len(logits),), 1 / len(logits))
+        samples = self.param_groups[0]["samples"]
+        for sample in range(samples):
+            generator = self._generator(logits.device, sample)
+            self._add(params, curvature.gauss_newton_bartlett(logits, weights, params, generator), samples)
+
+    def _add(self, params: list[Tensor], estimates: list[Tensor], samples: int = 1) -> None:
+        for p, estimate in zip(params, estimates, strict=True):
+            share = estimate.detach() / samples
+            self._estimates[p] = self._estimates[p].add_(share) if p in self._estimates else share
+
+    def _generator(self, device: torch.device, sample: int) -> torch.Generator:
+        """The same for every micro-batch of a step, and after a restart."""
+        words = repr((self.param_groups[0]["seed"], self.param_groups[0]["steps"], sample)).encode()
+        digest = hashlib.blake2b(words, digest_size=8).digest()
+        return torch.Generator(device).manual_seed(int.from_bytes(digest, "big") >> 1)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forgets the gradients, and the curvature estimated with them."""
+        super().zero_grad(set_to_none)
+        self._estimates.clear()
+
+    # The step
+
+    def _begin(self) -> None:
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p in self._estimates:
+                    self._refresh(p, self._estimates[p], group["ema"])
+                elif p.grad is not None and not group["excluded"] and "curvature" not in self.state[p]:
+                    raise RuntimeError(
+                        f"CBLR has no curvature of a parameter of shape {tuple(p.shape)}; "
+                        "call optimizer.backward(loss) in place of loss.backward()"
+                    )
+        for group in self.param_groups:
+            group["steps"] += 1
+        self._estimates.clear()
+
+    def _refresh(self, p: Tensor, estimate: Tensor, ema: float) -> None:
+        old = self.state[p].get("curvature")
+        new = estimate.nan_to_num(0.0, 0.0, 0.0) if old is None else torch.lerp(estimate, old, ema)
+        self.state[p]["curvature"] = new if old is None else torch.where(estimate.isfinite(), new, old)
+
+    def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
+        if group["excluded"] or group["layer_wise"]:
+            super()._update(group, params, grads)
+            return
+        batch = Batch(params, grads, group)
+        radii = self._radii(batch)
+        batch.fired["r_max"] = torch.stack([(r > group["r_max"]).any() for r in radii])
+        radii = [r.clamp_max_(group["r_max"]) for r in radii]
+        moves = [self._move(group, w, g, r) for w, g, r in zip(params, grads, radii, strict=True)]
+        batch.fired["overflow"] = torch.stack(moves)
+        self._record(params, batch.fired, medians([thinned(r, SHOWN) for r in radii]))
+
+    def _move(self, group: dict[str, Any], w: Tensor, g: Tensor, r: Tensor) -> Tensor:
+        """One tensor's step, each entry at its own rate; whether the overflow guard cut any."""
+        beta, momentum = group["weight_decay"], group["momentum"]
+        longer = torch.maximum(g.abs(), beta * w.abs()) if beta else g.abs()  # their sum could overflow
+        twice, cut = self._bounded(2 * group["lr"] * r, wide(longer), w.dtype, momentum)
+        rates = twice / 2
+        step = rates * g + (beta * rates) * w if beta else rates * g
+        w.sub_(self._buffer(w).mul_(momentum).add_(step))
+        return cut.any()
+
+    def _guarded_radius(self, group: dict[str, Any], batch: Batch) -> Tensor:
+        free = medians(self._radii(batch))
+        batch.fired["r_max"] = free > group["r_max"]
+        return free.clamp_max(group["r_max"])
+
+    def _radii(self, batch: Batch) -> list[Tensor]:
+        """R_i of each tensor, |h| floored, not yet capped."""
+        floor, sign = batch.options["floor"], -1 if batch.options["maximize"] else 1
+        curvatures = [sign * wide(self.state[w]["curvature"]) + batch.beta for w in batch.weights]
+        batch.fired["floor"] = torch.stack([(h.abs() < floor).any() for h in curvatures])
+        return [radius(wide(d), h, floor) for d, h in zip(batch.decayed(), curvatures, strict=True)]
+
+
+class CBLRSettings(LayerWiseSettings):
+    """`optimizer: {name: cblr, gamma: …}`"""
+
+    torch_class: ClassVar[type[Optimizer]] = CBLR
+    name: Literal["cblr"] = "cblr"
+    curvature: Annotated[Estimate, about("h", "how the Hessian's diagonal is found", source="paper (9)")] = "hutchinson"
+    samples: Annotated[int, about("", "random vectors averaged in an estimate of the curvature", ge=1)] = 1
+    interval: Annotated[int, about("", "steps from one estimate of the curvature to the next", ge=1)] = 10
+    ema: Annotated[float, about("", "weight of the earlier estimates of the curvature", ge=0, lt=1)] = 0.9
+    layer_wise: Annotated[bool, about("", "one radius a tensor, its median", source="paper 4.2")] = False
+    r_max: RMax = R_MAX
+    floor: Floor = FLOOR
