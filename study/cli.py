@@ -222,10 +222,11 @@ def _store(directory: Directory, tracking_uri: str | None) -> Store:
 
 
 def _print_gaps(store: Store) -> None:
-    from study.statistics import gap_table
+    from study.statistics import gap_table, verdict
 
-    facts = store.facts()
-    rows = gap_table(store.trials(), facts["baseline"], facts["cells"].split(","))
+    facts, trials = store.facts(), store.trials()
+    order = facts["cells"].split(",")
+    rows = gap_table(trials, facts["baseline"], order)
     table = Table(
         box=None,
         pad_edge=False,
@@ -249,6 +250,7 @@ def _print_gaps(store: Store) -> None:
             str(row["seeds"]), str(row["diverged"]),
         )  # fmt: skip
     out.print(table)
+    out.print(verdict(trials, facts["baseline"], order).headline)
 
 
 def _percent(value: float) -> str:
@@ -267,6 +269,9 @@ def main() -> None:
     except Refused as refused:
         err.print(f"study: {refused}", markup=False, soft_wrap=True)
         raise SystemExit(2) from None
+    except OSError as error:  # a full disk, a folder that went away
+        err.print(f"study: {error.filename}: {error.strerror}; what was stored stays", markup=False, soft_wrap=True)
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from study.plan import Assignment, Cell
 from study.search import Ledger, Outcome
 from study.store import Record, Store
+from trainables.errors import Refused
 
 FLUSH_SECONDS = 5.0  # between writes of a running trial's metrics
 
@@ -22,7 +23,6 @@ class Live:
     """A trial that runs in this process's charge."""
 
     assignment: Assignment
-    started: float
     flushed: float
     rows: dict[int, Mapping[str, float]] = field(default_factory=dict)  # by epoch
     record: Record | None = None
@@ -34,12 +34,12 @@ class Recorder:
     def __init__(self, store: Store, ledger: Ledger, git_commit: str) -> None:
         self.store, self.ledger, self.git_commit = store, ledger, git_commit
         self.known = store.runs()
+        self._check_complete()
         self.live: dict[str, Live] = {}
         self.parents = {name: self._open_cell(cell.cell) for name, cell in ledger.cells.items()}
 
     def start(self, assignment: Assignment) -> None:
-        now = time.monotonic()
-        self.live[assignment.folder] = Live(assignment, now, now)
+        self.live[assignment.folder] = Live(assignment, time.monotonic())
 
     def report(self, folder: str, rows: list[tuple[int, dict[str, float]]]) -> None:
         """Metrics by epoch of a running trial; epochs that were reported before are ignored."""
@@ -50,7 +50,7 @@ class Recorder:
             self._flush(live)
 
     def end(self, folder: str, outcome: Outcome) -> float:
-        """The trial has ended; returns the seconds it took here."""
+        """The trial has ended; returns the seconds it trained."""
         live = self.live.pop(folder)
         record = self._flush(live)
         tags: dict[str, str] = {"status": outcome.status}
@@ -59,9 +59,8 @@ class Recorder:
         if outcome.reason is not None:
             tags["reason"] = outcome.reason[:4000]
         self.store.close(record, tags, outcome.metrics, ok=outcome.status != "failed")
-        rows = sorted(live.rows.items())
-        self.ledger.finish(live.assignment, outcome, rows)
-        return time.monotonic() - live.started
+        self.ledger.finish(live.assignment, outcome, sorted(live.rows.items()))
+        return sum(row.get("time/train_seconds", 0.0) for row in live.rows.values())
 
     def _flush(self, live: Live) -> Record:
         if live.record is None:
@@ -69,6 +68,17 @@ class Recorder:
         self.store.log(live.record, sorted(live.rows.items()))
         live.flushed = time.monotonic()
         return live.record
+
+    def _check_complete(self) -> None:
+        """Raises Refused when the store has lost trials that the search knows to have ended."""
+        lost = [
+            trial.folder
+            for trial in self.ledger.ended()
+            if (trial.cell.name, trial.phase, trial.config.hash()) not in self.known
+        ]
+        if lost:
+            rule = f"has lost {len(lost)} trials that had ended, {lost[0]} first"
+            raise Refused("store", self.store.uri, rule, "restore it from a copy, or start in another --dir")
 
     def _open_cell(self, cell: Cell) -> Record:
         known = self.known.get((cell.name, "cell", ""))

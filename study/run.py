@@ -88,7 +88,7 @@ def run(spec: Spec, directory: Directory, machine: engine.Machine, tracking_uri:
         directory.write(spec, identity)
         mend(directory.journal)
         ledger = Ledger(open_storage(directory.journal), spec, plan)
-        store.describe({**_facts(spec, plan), "environment": json.dumps(environment())})
+        store.describe(_facts(spec, plan))
         recorder = Recorder(store, ledger, git_commit())
         work = Work(ledger, recorder, display)
         if not ledger.done:
@@ -170,6 +170,9 @@ def _facts(spec: Spec, plan: Sequence[Cell]) -> dict[str, str]:
         "baseline": f"{spec.baseline.arm}/{spec.baseline.batch_size}",
         "cells": ",".join(cell.name for cell in plan),
         "spec": spec.dump(),
+        "environment": json.dumps(
+            environment() | {"search seed": spec.search.seed, "confirm seeds": f"0–{spec.confirm.seeds - 1}"}
+        ),
     }
 
 

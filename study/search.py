@@ -259,6 +259,17 @@ class Ledger:
             for cell in self.cells.values()
         )
 
+    def ended(self) -> list[Assignment]:
+        """Every trial that has ended, the confirm trials of a superseded configuration left out."""
+        return [
+            assignment
+            for cell in self.cells.values()
+            for assignment in (
+                *(cell.assignment(trial) for trial in cell.trials if trial.state.is_finished()),
+                *(trial for trial in cell.confirm() if cell.confirmed(trial)),
+            )
+        ]
+
     def finish(self, assignment: Assignment, outcome: Outcome, rows: Sequence[tuple[int, Mapping[str, float]]]) -> None:
         self.cells[assignment.cell.name].finish(assignment, outcome, rows)
 

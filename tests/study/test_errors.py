@@ -37,7 +37,7 @@ SET = [
     ("misspelt option", "arms/sgd/optimizer/momentun=0", r"arms/sgd/optimizer/momentun = 0: unknown key; did you mean 'momentum'"),
     ("p = 1", "arms/sgd/trick/discard={p: 1, epochs: 1}", r"arms/sgd/trick/discard/p = 1: must be less than 1"),
     ("batch too large", "batch_sizes=[16, 512]", r"arms/sgd/batch_size = 512: the training split has 180 images; lower"),
-    ("unknown optimizer", "arms/sgd/optimizer={name: adamm}", r"arms/sgd/optimizer/name = 'adamm': none of the optimizers is called so; .*known: lamb, lars, mclr, percent_delta, sgd"),
+    ("unknown optimizer", "arms/sgd/optimizer={name: adamm}", r"arms/sgd/optimizer/name = 'adamm': none of the optimizers is called so; known: .*lars, mclr, percent_delta, sgd"),
     ("unknown schedule", "base/schedule={name: linear}", r"schedule/name = 'linear': none of the schedules is called so"),
     ("unknown model", "base/model={name: vgg}", r"model/name = 'vgg': none of the models is called so; known: alexnet, resnet18"),
     ("unknown data", "base/data={name: mnist}", r"data/name = 'mnist': none of the data is called so"),
@@ -195,6 +195,15 @@ def test_a_damaged_file_is_named_and_left_alone(capsys, smoke, tmp_path, file, p
     assert (copy / file).read_text() == "{[ nonsense\n" * 3
 
 
+def test_a_store_that_lost_trials_is_named(capsys, smoke, tmp_path):
+    copy = shutil.copytree(smoke, tmp_path / "copy")
+    (copy / "mlflow.db").unlink()
+    one_message(
+        study(capsys, "run", "smoke", "--dir", copy), 2, r"store = 'sqlite:.*': has lost 20 trials that had ended"
+    )
+    assert (copy / "optuna.journal").read_bytes() == (smoke / "optuna.journal").read_bytes()
+
+
 def test_an_export_of_an_unknown_kind_is_refused(capsys, smoke, tmp_path):
     one_message(
         study(capsys, "export", smoke, "--to", tmp_path / "t.xlsx"),
@@ -202,6 +211,13 @@ def test_an_export_of_an_unknown_kind_is_refused(capsys, smoke, tmp_path):
         r"--to = .*: the file ends in \.csv or \.parquet",
     )
     one_message(study(capsys, "export", smoke, "--to", tmp_path / "no" / "t.csv"), 2, r"--to = .*: cannot be written")
+
+
+def test_a_report_that_cannot_be_written_is_one_message(capsys, smoke, tmp_path):
+    copy = shutil.copytree(smoke, tmp_path / "copy")
+    shutil.rmtree(copy / "report")
+    (copy / "report").write_text("in the way")
+    one_message(study(capsys, "report", copy), 1, r"study: .*/copy/report: File exists; what was stored stays")
 
 
 def test_inside_a_ray_job_a_relative_directory_is_refused(capsys, monkeypatch):

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from study.plan import Assignment, cells
+from study.progress import Display, counts_table, duration
+from study.search import Count, Outcome
+from study.spec import load
+
+
+def shown(console: Console) -> str:
+    return " ".join(console.file.getvalue().split())
+
+
+def display(terminal: bool) -> Display:
+    return Display(Console(file=io.StringIO(), force_terminal=terminal, width=100), "smoke", slots=2)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(4.4, "4 s"), (125, "2 min 5 s"), (3600, "1 h 0 min"), (7325, "2 h 2 min")]
+)
+def test_durations_read_as_people_say_them(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_plain_lines_name_what_runs_and_estimate_the_rest(monkeypatch):
+    monkeypatch.setattr("study.progress.PLAIN_SECONDS", -1)
+    view = display(terminal=False)
+    cell = cells(load("smoke"))[0]
+    trial = Assignment(cell, "search", 0, cell.typical)
+    with view.live({"sgd/16": Count(5), "sgd/64": Count(5)}):
+        view.ready()
+        view.trial_ended(trial, Outcome("complete"), 4.0, Count(5, done=1, best=0.5))
+        view.trial_ended(trial, Outcome("failed", reason="Traceback\nMemoryError"), 4.0, Count(5, done=1, failed=1))
+        view.trial_ended(trial, Outcome("diverged"), 4.0, Count(5, done=1, diverged=1))
+    text = shown(view.console)
+    assert "smoke: 2 cells, 10 trials, 10 to run, 2 at once" in text
+    assert "1/10 trials, 0/2 cells, about 18 s left" in text
+    assert "MemoryError" in text
+    assert "2/10 trials, 0/2 cells, 1 diverged, about 16 s left" in text
+
+
+def test_a_terminal_gets_a_table_that_updates():
+    view = display(terminal=True)
+    with view.live({"sgd/16": Count(5, done=2, best=0.9)}):
+        view.screen.refresh()
+    text = shown(view.console)
+    assert "sgd/16" in text
+    assert "90.0 %" in text
+    assert "2/5 trials" in text
+
+
+def test_the_table_has_a_row_a_cell():
+    console = Console(file=io.StringIO(), width=100)
+    console.print(counts_table({"a/1": Count(5, 2, 1, 1, 1, 0.875), "b/1": Count(5)}))
+    assert "a/1 2/5 1 1 1 87.5 %" in shown(console)
+    assert "b/1 0/5 · · · –" in shown(console)

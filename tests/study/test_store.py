@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+from mlflow.exceptions import MlflowException
+
+from study.store import Record, Store, default_uri
+from trainables.errors import Refused
+
+TAGS = {"cell": "sgd/16", "arm": "sgd", "batch_size": "16", "phase": "search", "config_hash": "abc", "trial": "0"}
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(default_uri(tmp_path), "mine", create=tmp_path, study_id="one")
+
+
+def test_a_metric_is_written_once_for_each_step(store):
+    record = store.open_run(None, "t", TAGS, {"optimizer/lr": 0.1}, None)
+    rows = [(1, {"train/loss": 3.0}), (2, {"train/loss": 2.0})]
+    store.log(record, rows)
+    store.log(record, [*rows, (3, {"train/loss": 1.0})])
+    history = store.client.get_metric_history(record.run_id, "train/loss")
+    assert [(point.step, point.value) for point in history] == [(1, 3.0), (2, 2.0), (3, 1.0)]
+
+
+def test_a_run_is_found_again_by_its_tags_and_goes_on_after_its_last_step(store):
+    record = store.open_run(None, "t", TAGS, {}, None)
+    store.log(record, [(epoch, {"train/loss": 1.0}) for epoch in (1, 2, 3)])
+    known = store.runs()["sgd/16", "search", "abc"]
+    assert store.open_run(known, "t", TAGS, {}, None) == Record(record.run_id, last_step=3)
+    assert len(store.runs()) == 1
+
+
+def test_closing_twice_writes_final_metrics_once(store):
+    record = store.open_run(None, "t", TAGS, {}, None)
+    store.log(record, [(1, {"train/loss": 1.0})])
+    for _ in range(2):
+        store.close(record, {"status": "complete"}, {"test/accuracy": 0.5}, ok=True)
+    history = store.client.get_metric_history(record.run_id, "test/accuracy")
+    assert [(point.step, point.value) for point in history] == [(1, 0.5)]
+    assert store.client.get_run(record.run_id).info.status == "FINISHED"
+
+
+def test_more_metrics_than_one_request_takes(store):
+    record = store.open_run(None, "t", TAGS, {}, None)
+    store.log(record, [(epoch, {f"probe/radius/{layer}": 1.0 for layer in range(30)}) for epoch in range(1, 51)])
+    assert len(store.curves([record.run_id], ["probe/radius/7"])) == 50
+
+
+def test_reading_gives_numbers_as_numbers_and_parents_apart(store):
+    parent = store.open_run(None, "c", {"cell": "sgd/16", "arm": "sgd", "batch_size": "16", "phase": "cell"}, {}, None)
+    record = store.open_run(None, "t", TAGS, {"optimizer/lr": 1e-5, "model/name": "alexnet"}, parent.run_id)
+    store.log(record, [(1, {"val/accuracy": 0.5})])
+    (trial,) = store.trials().to_dict("records")
+    assert (trial["optimizer/lr"], trial["batch_size"], trial["val/accuracy"]) == (1e-5, 16, 0.5)
+    assert (trial["model/name"], trial["config_hash"]) == ("alexnet", "abc")
+    assert list(store.cells()["run_id"]) == [parent.run_id]
+
+
+def test_a_hash_of_digits_stays_text(store):
+    store.open_run(None, "t", {**TAGS, "config_hash": "0012"}, {}, None)
+    assert list(store.trials()["config_hash"]) == ["0012"]
+
+
+def test_facts_are_kept_with_the_experiment(store):
+    store.describe({"question": "why?", "spec": "x" * 9000})
+    assert store.facts()["question"] == "why?"
+    assert len(store.facts()["spec"]) == 4900
+
+
+@pytest.mark.usefixtures("store")
+def test_an_experiment_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(Refused, match=r"study = 'other': the store at .* holds no experiment of this name; run the"):
+        Store(default_uri(tmp_path), "other")
+
+
+def test_a_deleted_experiment_is_refused(tmp_path, store):
+    store.client.delete_experiment(store.experiment_id)
+    with pytest.raises(Refused, match=r"study = 'mine': the store at .* is deleted; .*restore it"):
+        Store(default_uri(tmp_path), "mine", create=tmp_path, study_id="one")
+
+
+@pytest.mark.usefixtures("store")
+def test_the_experiment_of_another_directory_is_refused(tmp_path):
+    with pytest.raises(Refused, match=r"name = 'mine': .* from another directory; rename this one with --set name="):
+        Store(default_uri(tmp_path), "mine", create=tmp_path, study_id="two")
+
+
+def test_first_contact_restores_the_patience_it_shortened(tmp_path, monkeypatch):
+    import os
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "9")
+    Store(default_uri(tmp_path), "mine", create=tmp_path)
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "9"
+    assert "MLFLOW_HTTP_REQUEST_TIMEOUT" not in os.environ
+
+
+def test_params_are_immutable_so_a_reopened_run_keeps_its_own(store):
+    record = store.open_run(None, "t", TAGS, {"optimizer/lr": 0.1}, None)
+    known = store.runs()["sgd/16", "search", "abc"]
+    store.open_run(known, "t", TAGS, {"optimizer/lr": 0.2}, None)
+    assert store.client.get_run(record.run_id).data.params == {"optimizer/lr": "0.1"}
+    with pytest.raises(MlflowException, match="lr"):
+        store.client.log_param(record.run_id, "optimizer/lr", 0.2)
