@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -32,7 +33,7 @@ class Display:
     @contextmanager
     def live(self, counts: Mapping[str, Count]) -> Iterator[None]:
         """Show progress while the study runs inside."""
-        self.counts = dict(counts)
+        self.counts = {name: replace(count, running=0) for name, count in counts.items()}
         todo = sum(count.total - count.done - count.diverged for count in counts.values())
         total = sum(count.total for count in counts.values())
         self.console.print(f"{self.name}: {len(counts)} cells, {total} trials, {todo} to run, {self.slots} at once")
@@ -49,15 +50,23 @@ class Display:
         """Ray is up; the clock of the estimate starts."""
         self.began = time.monotonic()
 
+    def trial_started(self, assignment: Assignment) -> None:
+        self._count(assignment.cell.name, running=+1)
+
     def trial_ended(self, assignment: Assignment, outcome: Outcome, seconds: float, count: Count) -> None:
         name = assignment.cell.name
-        self.counts[name] = count
+        self.counts[name] = replace(count, running=self.counts[name].running)
+        self._count(name, running=-1)
         self.seconds.setdefault(name, []).append(seconds)
         if outcome.status == "failed":
             self.console.print(f"failed: {assignment.folder}: {(outcome.reason or '').strip().splitlines()[-1]}")
         if not self.console.is_terminal and time.monotonic() - self.said > PLAIN_SECONDS:
             self.said = time.monotonic()
             self.console.print(self._line())
+
+    def _count(self, name: str, running: int) -> None:
+        count = self.counts[name]
+        self.counts[name] = replace(count, running=max(0, count.running + running))
 
     def _line(self) -> str:
         total = sum(count.total for count in self.counts.values())

@@ -58,6 +58,7 @@ class Work:
 
     def started(self, assignment: Assignment) -> None:
         self.recorder.start(assignment)
+        self.display.trial_started(assignment)
 
     def report(self, folder: str, rows: list[tuple[int, dict[str, float]]]) -> None:
         self.recorder.report(folder, rows)
