@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import pickle
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -42,8 +43,7 @@ class CheckpointedTrial:
         self.path, self.test, self.every = folder / "checkpoint.pt", test, every
         self.saved_at = time.monotonic()
         self.unsent = 0  # rows before this one were handed out by this process
-        if self.path.exists():
-            state = torch.load(self.path, map_location=self.trial.device, weights_only=True)
+        if (state := self._load()) is not None:
             self.trial.load_state_dict(state)
 
     def advance(self) -> Progress:
@@ -65,9 +65,19 @@ class CheckpointedTrial:
         self.unsent = len(self.trial.rows)
         return rows
 
+    def _load(self) -> dict[str, Any] | None:
+        """The newest checkpoint, if there is one; a damaged one costs time, not the trial."""
+        if not self.path.exists():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(self.path, map_location=self.trial.device, weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError):
+            return None
+        return state
+
     def _save(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
+        partial = self.path.with_suffix(f".{os.getpid()}")  # a worker that a killed driver left may still write
         with partial.open("wb") as file:
             torch.save(self.trial.state_dict(), file)
             file.flush()
