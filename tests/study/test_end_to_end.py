@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import optuna
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
@@ -20,50 +19,10 @@ from scipy import stats
 
 from study.directory import Directory
 from study.run import counts
-from study.search import open_storage
-from study.store import Store, default_uri
+from study.store import default_uri
 from tests.conftest import run_study
 from tests.study.commands import study
-
-CLOCK = ("run_id", "git_commit", "time/train_seconds")
-
-
-def trials(folder: Path) -> pd.DataFrame:
-    """Every trial without what belongs to the clock."""
-    frame = Store(default_uri(folder), "smoke").trials()
-    return frame.drop(columns=list(CLOCK)).sort_values(["cell", "phase", "trial"]).reset_index(drop=True)
-
-
-def histories(folder: Path) -> dict[tuple[str, str, str, str], list[tuple[int, float]]]:
-    """Every metric of every trial by step, as MLflow holds it."""
-    client = MlflowClient(default_uri(folder))
-    experiment = client.get_experiment_by_name("smoke")
-    found = {}
-    for run in client.search_runs([experiment.experiment_id], "tags.phase != 'cell'", max_results=1000):
-        for key in run.data.metrics:
-            if not key.startswith("time/"):
-                points = client.get_metric_history(run.info.run_id, key)
-                tags = run.data.tags
-                found[tags["cell"], tags["phase"], tags["trial"], key] = sorted((p.step, p.value) for p in points)
-    return found
-
-
-def optuna_trials(folder: Path):
-    storage = open_storage(folder / "optuna.journal")
-    return {
-        summary.study_name: [
-            (t.number, t.params, t.value, t.state.name, t.intermediate_values)
-            for t in optuna.load_study(study_name=summary.study_name, storage=storage).trials
-        ]
-        for summary in optuna.get_all_study_summaries(storage)
-    }
-
-
-def same(left: Path, right: Path) -> None:
-    pd.testing.assert_frame_equal(trials(left), trials(right))
-    assert histories(left) == histories(right)
-    assert optuna_trials(left) == optuna_trials(right)
-    assert (left / "report" / "gap.csv").read_text() == (right / "report" / "gap.csv").read_text()
+from tests.study.compare import histories, same, trials
 
 
 def test_the_command_prints_the_gap_table_and_the_reports_path(smoke_run):
