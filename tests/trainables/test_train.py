@@ -30,9 +30,9 @@ def equal(left: list[torch.Tensor], right: list[torch.Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
 
 
-OPTIMIZERS = {
-    name: {"name": name, **({"lr": 0.02} if name == "sgd" else {"gamma": 1e-3})} for name in optimizers.names()
-}
+OPTIMIZERS = {name: {"name": name, "gamma": 1e-3} for name in optimizers.names()}
+OPTIMIZERS["sgd"] = {"name": "sgd", "lr": 0.02}
+OPTIMIZERS["cblr"] |= {"interval": 3, "samples": 2}
 
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))

@@ -170,21 +170,20 @@ class CBLR(LayerWise):
     # The step
 
     def _begin(self) -> None:
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p in self._estimates:
-                    self._refresh(p, self._estimates[p], group["ema"])
-                elif p.grad is not None and not group["excluded"] and "curvature" not in self.state[p]:
-                    raise RuntimeError(
-                        f"CBLR has no curvature of a parameter of shape {tuple(p.shape)}; "
-                        "call optimizer.backward(loss) in place of loss.backward()"
-                    )
+        for p in self._curved():
+            if p in self._estimates:
+                self._refresh(p, self._estimates[p])
+            elif p.grad is not None and p.grad.layout == torch.strided and "curvature" not in self.state.get(p, ()):
+                raise RuntimeError(
+                    f"CBLR has no curvature of a parameter of shape {tuple(p.shape)}; "
+                    "call optimizer.backward(loss) in place of loss.backward()"
+                )
         for group in self.param_groups:
             group["steps"] += 1
         self._estimates.clear()
 
-    def _refresh(self, p: Tensor, estimate: Tensor, ema: float) -> None:
-        old = self.state[p].get("curvature")
+    def _refresh(self, p: Tensor, estimate: Tensor) -> None:
+        old, ema = self.state[p].get("curvature"), self.param_groups[0]["ema"]
         new = estimate.nan_to_num(0.0, 0.0, 0.0) if old is None else torch.lerp(estimate, old, ema)
         self.state[p]["curvature"] = new if old is None else torch.where(estimate.isfinite(), new, old)
 

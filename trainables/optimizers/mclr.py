@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -10,7 +10,8 @@ from torch.optim import Optimizer
 
 from trainables.optimizers.layerwise import FLOOR, Batch, LayerWise
 from trainables.optimizers.settings import LayerWiseSettings, RMax
-from trainables.optimizers.statistics import medians, wide
+from trainables.optimizers.statistics import medians, thinned, wide
+from trainables.settings import about
 
 R_MAX = 1e4
 Reading = Literal["abs", "signed", "radius"]
@@ -38,14 +39,24 @@ class MCLR(LayerWise):
         *,
         reading: Reading = "abs",
         zero_mask: bool = True,
+        sample: int | None = None,
         r_max: float = R_MAX,
         floor: float = FLOOR,
         **common: Any,
     ) -> None:
-        own: dict[str, Any] = {"reading": reading, "zero_mask": zero_mask, "r_max": r_max, "floor": floor}
+        own: dict[str, Any] = {
+            "reading": reading,
+            "zero_mask": zero_mask,
+            "sample": sample,
+            "r_max": r_max,
+            "floor": floor,
+        }
         super().__init__(params, lr, momentum, weight_decay, **own, **common)
 
     def fraction(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        if sample := batch.options["sample"]:
+            weights, grads = ([thinned(x, sample) for x in xs] for xs in (batch.weights, batch.grads))
+            batch = Batch(weights, grads, batch.options, batch.fired)
         masks = [g != 0 for g in batch.grads] if batch.options["zero_mask"] else None
         if masks:
             batch.fired["masked"] = torch.stack([~mask.all() for mask in masks])
@@ -71,4 +82,5 @@ class MCLRSettings(LayerWiseSettings):
     name: Literal["mclr"] = "mclr"
     reading: Reading = "abs"
     zero_mask: bool = True
+    sample: Annotated[int | None, about("", "entries a tensor that a median is of, at most; null: all", ge=1)] = None
     r_max: RMax = R_MAX

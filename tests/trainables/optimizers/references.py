@@ -66,6 +66,37 @@ def layer_wise(radius: Radius, weights: list[Array], grads: list[list[Array]], r
     return result
 
 
+def cblr_radius(g: Array, h: Array, r_max: float, floor: float) -> Array:
+    return np.minimum((1 + g**2) ** 1.5 / np.maximum(np.abs(h), floor), r_max)
+
+
+def cblr(
+    weights: list[Array],
+    grads: list[list[Array]],
+    curvatures: list[list[Array]],
+    run: Run,
+    layer_wise: bool,
+    r_max: float,
+    floor: float,
+) -> list[Array]:
+    """Paper (9), (10) with g → g + βw, h → h + β, and the curvature of each step given."""
+    result = []
+    for i, start in enumerate(weights):
+        w, v = start.copy(), np.zeros_like(start)
+        excluded = run.excluded_lr is not None and start.ndim <= 1
+        for s, gs, hs in zip(run.schedule, grads, curvatures, strict=True):
+            g, h = gs[i], hs[i]
+            if excluded:
+                v = run.momentum * v + (run.excluded_lr or 0.0) * s * g
+            else:
+                g = g + run.beta * w
+                radius = cblr_radius(g, h + run.beta, r_max, floor)
+                v = run.momentum * v + run.gamma * s * (lower_median(radius) if layer_wise else radius) * g
+            w = w - v
+        result.append(w)
+    return result
+
+
 def lamb(weights: list[Array], grads: list[list[Array]], run: Run, beta2: float, eps: float) -> list[Array]:
     """You et al. 2019, algorithm 2, with bias correction and φ the identity; excluded: R = 1, no decay."""
     result = []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from torch.optim import Optimizer
+
 from tests.trainables.optimizers.conformance import Conformance
 from trainables.optimizers import optimizers
 
@@ -61,7 +63,23 @@ class TestMCLRUnmasked(Conformance):
     }
 
 
+class TestCBLR(Conformance):
+    name = "cblr"
+    fields: ClassVar[dict[str, Any]] = {"gamma": 0.01, "excluded_lr": 0.1, "r_max": 10.0, "interval": 2}
+
+    def without_loss(self, optimizer: Optimizer) -> Optimizer:
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                if not p.grad.is_sparse:  # a curvature as extreme as the gradient
+                    optimizer.state[p]["curvature"] = p.grad.clone().nan_to_num(1.0, 1.0, 1.0)
+        return optimizer
+
+
+class TestCBLRLayerWise(TestCBLR):
+    fields: ClassVar[dict[str, Any]] = {"gamma": 0.01, "excluded_lr": 0.1, "layer_wise": True, "samples": 2}
+
+
 def test_every_built_in_optimizer_is_here() -> None:
     here = {suite.name for suite in Conformance.__subclasses__()}
-    assert here >= {"sgd", "lars", "percent_delta", "lamb", "mclr"}
+    assert here >= {"sgd", "lars", "percent_delta", "lamb", "mclr", "cblr"}
     assert here <= set(optimizers.names())

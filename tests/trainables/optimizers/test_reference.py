@@ -1,4 +1,4 @@
-"""Thirty steps of every optimizer against the numpy references."""
+"""Fifty steps of every optimizer against the numpy references."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from tests.trainables.optimizers import references
-from trainables.optimizers import LAMB, LARS, MCLR, PercentDelta
+from trainables.optimizers import CBLR, LAMB, LARS, MCLR, PercentDelta
 
-STEPS = 30
+STEPS = 50
 SHAPES = [(5, 4), (3, 2, 3, 2), (7,), (), (1, 6)]
 RULES = {
     "lars": (LARS, references.lars),
@@ -91,6 +91,43 @@ def test_layer_wise(rule: str, momentum: float, beta: float, scheduled: bool, ex
     make = Make(dtype, build, lr=0.003, r_max=1e9, **options)
     ours = torch_run(make, start, grads, schedule(scheduled))
     assert_agree(ours, references.layer_wise(radius, start, grads, run), start, TOLERANCE[dtype])
+
+
+class GivenCurvature(CBLR):
+    """CBLR that is told the curvature of every step."""
+
+    def __init__(self, params: Any, curvatures: list[list[Any]], **options: Any) -> None:
+        self.curvatures = iter(curvatures)
+        super().__init__(params, **options)
+
+    def step(self, closure: Any = None) -> Any:
+        ordered = sorted((p for group in self.param_groups for p in group["params"]), key=lambda p: self.order(p))
+        for p, h in zip(ordered, next(self.curvatures), strict=True):
+            self.state[p]["curvature"] = torch.tensor(h, dtype=p.dtype)
+        return super().step(closure)
+
+    @staticmethod
+    def order(p: Any) -> int:
+        return SHAPES.index(tuple(p.shape))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("layer_wise", [False, True])
+@pytest.mark.parametrize("exclude", ["1d", "none"])
+@pytest.mark.parametrize("scheduled", [False, True])
+@pytest.mark.parametrize(("momentum", "beta"), CASES)
+def test_cblr(
+    momentum: float, beta: float, scheduled: bool, exclude: str, layer_wise: bool, dtype: torch.dtype
+) -> None:
+    start, grads = problem(dtype)
+    curvatures = [[0.3 * g[::-1].copy() if g.ndim else 0.3 * g for g in step] for step in grads]  # zeros and signs too
+    run = references.Run(0.003, momentum, beta, schedule(scheduled), 0.02 if exclude == "1d" else None)
+    options = {"momentum": momentum, "weight_decay": beta, "excluded_lr": 0.02, "exclude": exclude, "r_max": 4.0}
+    options |= {"floor": 0.2, "layer_wise": layer_wise}
+    make = Make(dtype, GivenCurvature, lr=0.003, curvatures=curvatures, **options)
+    ours = torch_run(make, start, grads, schedule(scheduled))
+    theirs = references.cblr(start, grads, curvatures, run, layer_wise, r_max=4.0, floor=0.2)
+    assert_agree(ours, theirs, start, TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)

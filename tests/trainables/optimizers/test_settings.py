@@ -10,9 +10,9 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from trainables.optimizers import LAMB, LARS, MCLR, LayerWiseSettings, PercentDelta, optimizers
+from trainables.optimizers import CBLR, LAMB, LARS, MCLR, LayerWiseSettings, PercentDelta, optimizers
 
-LAYER_WISE = {"lars": LARS, "percent_delta": PercentDelta, "mclr": MCLR}
+LAYER_WISE = {"lars": LARS, "percent_delta": PercentDelta, "mclr": MCLR, "cblr": CBLR}
 
 
 def params() -> list[nn.Parameter]:
@@ -24,7 +24,12 @@ def test_every_field_of_a_layer_wise_rule_reaches_torch(name: str) -> None:
     given: dict[str, Any] = {
         "gamma": 0.3, "beta": 0.1, "momentum": 0.5, "excluded_lr": 0.2, "r_max": 7.0, "floor": 0.25,
     }  # fmt: skip
-    given |= {"mclr": {"reading": "radius", "zero_mask": False}, "percent_delta": {"weight_floor": 0.5}}.get(name, {})
+    own: dict[str, dict[str, Any]] = {
+        "mclr": {"reading": "radius", "zero_mask": False, "sample": 9},
+        "percent_delta": {"weight_floor": 0.5},
+        "cblr": {"curvature": "gnb", "samples": 2, "interval": 3, "ema": 0.5, "layer_wise": True},
+    }
+    given |= own.get(name, {})
     built = optimizers.get(name)(**given).build(params())
     assert type(built) is LAYER_WISE[name]
     wide, thin = built.param_groups

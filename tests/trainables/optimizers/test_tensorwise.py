@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from trainables.optimizers import LAMB, LARS, MCLR, PercentDelta
+from trainables.optimizers import CBLR, LAMB, LARS, MCLR, PercentDelta
 
 ALL = [LARS, PercentDelta, MCLR, LAMB]
 Make = Callable[..., Any]
@@ -171,6 +171,11 @@ WRONG_LAYER_WISE = [
     + [
         (PercentDelta, "weight_floor", 0.0, r"weight_floor = 0\.0: must be a finite number ≥ 1e-30"),
         (MCLR, "reading", "mean", "reading = 'mean': must be one of abs, signed, radius"),
+        (MCLR, "sample", 0, "sample = 0: must be None or a whole number ≥ 1"),
+        (CBLR, "samples", 0, "samples = 0: must be a whole number ≥ 1"),
+        (CBLR, "interval", 1.5, r"interval = 1\.5: must be a whole number ≥ 1"),
+        (CBLR, "ema", 1.0, r"ema = 1\.0: must lie in \[0, 1\)"),
+        (CBLR, "curvature", "true", "curvature = 'true': must be one of hutchinson, gnb, exact"),
         (LAMB, "beta2", 1.0, r"beta2 = 1\.0: must lie in \[0, 1\)"),
         (LAMB, "eps", 0.0, r"eps = 0\.0: must be a finite number ≥ 1e-30"),
     ],

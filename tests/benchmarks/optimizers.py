@@ -1,0 +1,201 @@
+"""How long a step takes, beside torch's own: `make bench`, or `python -m tests.benchmarks.optimizers --help`.
+
+Gradients are of a real batch (zeros occur), the contenders take turns, so that whatever else the machine does meets
+all of them, and the figure is the median of the turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from trainables.data.batches import Batches, normalisation
+from trainables.data.digits import Digits
+from trainables.models.alexnet import AlexNetSettings
+from trainables.models.resnet18 import ResNet18Settings
+from trainables.optimizers import CBLR, LAMB, LARS, MCLR, PercentDelta
+
+MODELS: dict[str, Callable[[], nn.Module]] = {
+    "resnet18": lambda: ResNet18Settings().build(10),
+    "alexnet": lambda: AlexNetSettings().build(10),
+}
+SGD = {
+    "SGD for-loop": partial(torch.optim.SGD, momentum=0.9, foreach=False, fused=False),
+    "SGD foreach": partial(torch.optim.SGD, momentum=0.9, foreach=True),
+    "SGD fused": partial(torch.optim.SGD, momentum=0.9, fused=True),
+}
+ADAMW = {
+    "AdamW for-loop": partial(torch.optim.AdamW, foreach=False, fused=False),
+    "AdamW foreach": partial(torch.optim.AdamW, foreach=True),
+    "AdamW fused": partial(torch.optim.AdamW, fused=True),
+}
+OURS = {
+    "LARS": partial(LARS, momentum=0.9),
+    "LARS, decay": partial(LARS, momentum=0.9, weight_decay=1e-4),
+    "PercentDelta": partial(PercentDelta, momentum=0.9),
+    "PercentDelta, decay": partial(PercentDelta, momentum=0.9, weight_decay=1e-4),
+    "MCLR, exact": partial(MCLR, momentum=0.9),
+    "MCLR, exact, no mask": partial(MCLR, momentum=0.9, zero_mask=False),
+    "MCLR, sample of 65536": partial(MCLR, momentum=0.9, sample=65536),
+}
+LAMBS = {"LAMB": LAMB, "LAMB, decay": partial(LAMB, weight_decay=1e-2)}
+PUBLIC = [  # (module, class) of whatever is installed
+    ("torch_optimizer", "LARS"),
+    ("timm.optim", "Lars"),
+    ("pytorch_optimizer", "LARS"),
+    ("pl_bolts.optimizers", "LARS"),
+]
+BOUNDS = {"LARS": 2.2, "PercentDelta": 4, "LAMB": 2.5, "MCLR, exact": 15, "MCLR, sample": 3.5}
+CURVATURE_BOUNDS = {"CBLR, every step": 4.0, "CBLR, every 10th": 1.4}
+
+
+def public_lars() -> dict[str, Callable[..., Any]]:
+    """Other people's LARS, of the packages that are installed."""
+    found = {}
+    for module, name in PUBLIC:
+        try:
+            found[f"LARS of {module}"] = partial(
+                getattr(importlib.import_module(module), name), momentum=0.9, weight_decay=1e-4
+            )
+        except ImportError:
+            continue
+    return found
+
+
+def batch(n: int, device: str) -> tuple[Tensor, Tensor]:
+    """Images (n, 3, 32, 32) and labels (n,) of scikit-learn's digits."""
+    train = Digits(validation=0).splits().train
+    layout = Batches(train, *normalisation(train), torch.device(device))
+    return layout.take(slice(n))
+
+
+def gradients(model: nn.Module, images: Tensor, labels: Tensor) -> None:
+    """Leaves in `p.grad` the gradients of a net trained a little, as an optimizer meets them."""
+    warm = torch.optim.SGD(model.parameters(), 0.005, momentum=0.9)
+    for _ in range(5):
+        warm.zero_grad()
+        cross_entropy(model(images), labels).backward()
+        warm.step()
+
+
+def turns(contenders: Mapping[str, Callable[[], object]], repeats: int, device: str) -> dict[str, float]:
+    """Median seconds of each call over `repeats` turns, after two to warm up."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(repeats + 2):
+        for name, call in contenders.items():
+            wait(device)
+            started = time.perf_counter()
+            call()
+            wait(device)
+            if turn >= 2:
+                seconds[name].append(time.perf_counter() - started)
+    return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def contenders(model: nn.Module, makes: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[[], object]]:
+    """A step each, at rate 0 so that weights stay as they are, on parameters of its own."""
+    steps: dict[str, Callable[[], object]] = {}
+    for name, make in makes.items():
+        params = []
+        for p in model.parameters():
+            assert p.grad is not None
+            own = nn.Parameter(p.detach().clone())
+            own.grad = p.grad.clone()
+            params.append(own)
+        steps[name] = make(params, lr=1e-8).step
+    return steps
+
+
+def bench_steps(model: nn.Module, repeats: int, device: str) -> None:
+    for own, makes in ((SGD, {**OURS, **public_lars()}), (ADAMW, LAMBS)):
+        # a few at a time: twelve copies of AlexNet and their buffers would not fit a small machine
+        rows: dict[str, tuple[float, float]] = {}
+        names = list(makes)
+        for start in range(0, len(names), 4):
+            some = {name: makes[name] for name in names[start : start + 4]}
+            times = turns(contenders(model, {**own, **some}), repeats, device)
+            best = min(times[name] for name in own)
+            rows |= {name: (seconds, seconds / best) for name, seconds in times.items()}
+            gc.collect()
+        table(rows, BOUNDS)
+
+
+def bench_curvature(build: Callable[[], nn.Module], images: Tensor, labels: Tensor, repeats: int, device: str) -> None:
+    """A whole training step, forward and backward pass included."""
+
+    def training(model: nn.Module, optimizer: Any) -> Callable[[], None]:
+        backward = getattr(optimizer, "backward", lambda loss: loss.backward())
+
+        def step() -> None:
+            loss = cross_entropy(model(images), labels)
+            optimizer.zero_grad()
+            backward(loss)
+            optimizer.step()
+
+        return step
+
+    def ten(step: Callable[[], None]) -> Callable[[], None]:
+        return lambda: [step() for _ in range(10)][0]
+
+    makes: dict[str, Callable[[Any], Any]] = {
+        "plain (SGD)": lambda params: torch.optim.SGD(params, 1e-8, momentum=0.9),
+        "CBLR, every step": lambda params: CBLR(params, 1e-8, interval=1),
+        "CBLR, every 10th": lambda params: CBLR(params, 1e-8, interval=10),
+    }
+    steps = {}
+    for name, make in makes.items():
+        model = build().to(device)
+        steps[name] = ten(training(model, make(model.parameters())))
+    times = {name: seconds / 10 for name, seconds in turns(steps, repeats, device).items()}
+    plain = times["plain (SGD)"]
+    table({name: (seconds, seconds / plain) for name, seconds in times.items()}, CURVATURE_BOUNDS)
+
+
+def table(rows: Mapping[str, tuple[float, float]], bounds: Mapping[str, float]) -> None:
+    for name, (seconds, ratio) in rows.items():
+        bound = next((bounds[start] for start in sorted(bounds, reverse=True) if name.startswith(start)), None)
+        ours = bound is not None and " of " not in name
+        verdict = f"  at most {bound:<4g} {'yes' if bound and ratio <= bound else 'NO'}" if ours else ""
+        print(f"  {name:<30} {seconds * 1e3:9.1f} ms  {ratio:6.2f}{verdict}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=15, help="turns of a step; a training step takes a fifth")
+    parser.add_argument("--batch", type=int, default=32, help="images of the batch")
+    parser.add_argument("--no-curvature", action="store_true", help="leave CBLR out")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    for name in options.models:
+        model = MODELS[name]().to(options.device)
+        images, labels = batch(options.batch, options.device)
+        gradients(model, images, labels)
+        print(f"{name}, {options.device}, {options.threads} threads, torch {torch.__version__}: a step, and relative "
+              "to the fastest of torch's own")  # fmt: skip
+        bench_steps(model, options.repeats, options.device)
+        if not options.no_curvature:
+            print(f"{name}: a training step of {options.batch} images, relative to the plain one")
+            bench_curvature(MODELS[name], images, labels, max(3, options.repeats // 5), options.device)
+
+
+if __name__ == "__main__":
+    main()
