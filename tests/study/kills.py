@@ -83,7 +83,7 @@ def torture(spec: Path, folder: Path, kills: int, draw: random.Random) -> list[f
         began = time.time()
         driver = start(spec, folder)
         waiting = left < kills
-        alarm = time.time() + draw.uniform(6, 22)
+        alarm = time.time() + draw.uniform(10, 30)
         while driver.poll() is None:
             time.sleep(0.1)
             if waiting and progress(folder) > began:
