@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install quickstart test check format clean
+.PHONY: install quickstart test check bench format clean
 
 install: .venv/installed
 
@@ -22,6 +22,9 @@ check: install        ## style, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: install        ## what a step of each optimizer costs beside torch's own
+	$(BIN)/python -m tests.benchmarks.optimizers
 
 format: install
 	$(BIN)/ruff check --fix .

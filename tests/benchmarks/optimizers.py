@@ -88,16 +88,16 @@ def gradients(model: nn.Module, images: Tensor, labels: Tensor) -> None:
         warm.step()
 
 
-def turns(contenders: Mapping[str, Callable[[], object]], repeats: int, device: str) -> dict[str, float]:
-    """Median seconds of each call over `repeats` turns, after two to warm up."""
+def turns(contenders: Mapping[str, Callable[[], object]], repeats: int, device: str, warm: int = 2) -> dict[str, float]:
+    """Median seconds of each call over `repeats` turns, after `warm` others."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(repeats + 2):
+    for turn in range(repeats + warm):
         for name, call in contenders.items():
             wait(device)
             started = time.perf_counter()
             call()
             wait(device)
-            if turn >= 2:
+            if turn >= warm:
                 seconds[name].append(time.perf_counter() - started)
     return {name: statistics.median(times) for name, times in seconds.items()}
 
@@ -108,7 +108,7 @@ def wait(device: str) -> None:
 
 
 def contenders(model: nn.Module, makes: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[[], object]]:
-    """A step each, at rate 0 so that weights stay as they are, on parameters of its own."""
+    """A step each, at a rate so low that weights stay as they are, on parameters of its own."""
     steps: dict[str, Callable[[], object]] = {}
     for name, make in makes.items():
         params = []
@@ -117,7 +117,7 @@ def contenders(model: nn.Module, makes: Mapping[str, Callable[..., Any]]) -> dic
             own = nn.Parameter(p.detach().clone())
             own.grad = p.grad.clone()
             params.append(own)
-        steps[name] = make(params, lr=1e-8).step
+        steps[name] = make(params, lr=1e-6).step
     return steps
 
 
@@ -149,28 +149,34 @@ def bench_curvature(build: Callable[[], nn.Module], images: Tensor, labels: Tens
 
         return step
 
-    def ten(step: Callable[[], None]) -> Callable[[], None]:
-        return lambda: [step() for _ in range(10)][0]
-
-    makes: dict[str, Callable[[Any], Any]] = {
-        "plain (SGD)": lambda params: torch.optim.SGD(params, 1e-8, momentum=0.9),
-        "CBLR, every step": lambda params: CBLR(params, 1e-8, interval=1),
-        "CBLR, every 10th": lambda params: CBLR(params, 1e-8, interval=10),
+    makes: dict[str, tuple[Callable[[Any], Any], int]] = {  # and the steps of a turn
+        "plain (SGD)": (lambda params: torch.optim.SGD(params, 1e-8, momentum=0.9), 1),
+        "CBLR, every step": (lambda params: CBLR(params, 1e-8, interval=1), 1),
+        "CBLR, every 10th": (lambda params: CBLR(params, 1e-8, interval=10), 10),
     }
-    steps = {}
-    for name, make in makes.items():
+    calls, steps = {}, {}
+    for name, (make, count) in makes.items():
         model = build().to(device)
-        steps[name] = ten(training(model, make(model.parameters())))
-    times = {name: seconds / 10 for name, seconds in turns(steps, repeats, device).items()}
+        calls[name] = repeated(training(model, make(model.parameters())), count)
+        steps[name] = count
+    times = {name: seconds / steps[name] for name, seconds in turns(calls, repeats, device, warm=1).items()}
     plain = times["plain (SGD)"]
     table({name: (seconds, seconds / plain) for name, seconds in times.items()}, CURVATURE_BOUNDS)
+
+
+def repeated(call: Callable[[], None], count: int) -> Callable[[], None]:
+    def calls() -> None:
+        for _ in range(count):
+            call()
+
+    return calls
 
 
 def table(rows: Mapping[str, tuple[float, float]], bounds: Mapping[str, float]) -> None:
     for name, (seconds, ratio) in rows.items():
         bound = next((bounds[start] for start in sorted(bounds, reverse=True) if name.startswith(start)), None)
         ours = bound is not None and " of " not in name
-        verdict = f"  at most {bound:<4g} {'yes' if bound and ratio <= bound else 'NO'}" if ours else ""
+        verdict = f"  at most {bound:<4g} {'yes' if bound and ratio <= bound else 'no'}" if ours else ""
         print(f"  {name:<30} {seconds * 1e3:9.1f} ms  {ratio:6.2f}{verdict}", flush=True)
 
 
@@ -180,7 +186,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=15, help="turns of a step; a training step takes a fifth")
-    parser.add_argument("--batch", type=int, default=32, help="images of the batch")
+    parser.add_argument("--batch", type=int, default=16, help="images of the batch")
     parser.add_argument("--no-curvature", action="store_true", help="leave CBLR out")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -59,6 +59,8 @@ class CBLR(LayerWise):
     Errors: `step` raises RuntimeError before anything moved where a tensor's curvature was never estimated.
     """
 
+    entries: ClassVar[int | None] = 1 << 20
+
     def __init__(
         self,
         params: Any,

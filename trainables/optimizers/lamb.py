@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from trainables.optimizers import fused
 from trainables.optimizers.settings import Exclude, OptimizerSettings
 from trainables.optimizers.statistics import norms
 from trainables.optimizers.tensorwise import TensorWise, add_scaled, scalars, use_foreach
@@ -31,6 +32,7 @@ class LAMB(TensorWise):
     """
 
     guard_names: ClassVar[tuple[str, ...]] = ("zero_norm", "overflow")
+    entries: ClassVar[int | None] = 1 << 20
 
     def __init__(
         self,
@@ -81,6 +83,11 @@ def _directions_one_by_one(
 ) -> list[Tensor]:
     directions = []
     for w, g, state in zip(params, grads, states, strict=True):
+        if fused.fits(w, state["mean"], g):
+            moments = state["mean"], state["mean_square"]
+            u = fused.adam(*moments, g, group["momentum"], group["beta2"], group["eps"], state["step"])
+            directions.append(u.add_(w, alpha=group["weight_decay"]) if group["weight_decay"] else u)
+            continue
         mean = state["mean"].mul_(group["momentum"]).add_(g, alpha=1 - group["momentum"])
         square = state["mean_square"].mul_(group["beta2"]).addcmul_(g, g, value=1 - group["beta2"])
         bias, bias2 = _biases(group, state)

@@ -10,6 +10,7 @@ the member's statistic of the radius over one tensor (paper, section 4.3), withi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from trainables.optimizers import fused
 from trainables.optimizers.statistics import norms
 from trainables.optimizers.tensorwise import TensorWise, add_scaled, scalars, use_foreach
 
@@ -130,7 +132,11 @@ class LayerWise(TensorWise):
 
 
 def _move_one_by_one(batch: Batch, buffers: list[Tensor], momentum: float, rates: Tensor) -> None:
-    for w, v, g, rate in zip(batch.weights, buffers, batch.grads, scalars(rates), strict=True):
+    reaches = batch.reach.tolist() if batch.weights[0].device.type == "cpu" else [math.inf] * len(buffers)
+    for w, v, g, rate, reach in zip(batch.weights, buffers, batch.grads, scalars(rates), reaches, strict=True):
+        if momentum and fused.fits(w, v, g, rate, reach):
+            fused.move(w, v, g, momentum, batch.beta, rate)
+            continue
         add_scaled(v.mul_(momentum), g, rate)
         if batch.beta:
             add_scaled(v, w, rate * batch.beta)

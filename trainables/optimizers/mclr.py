@@ -61,12 +61,10 @@ class MCLR(LayerWise):
         if masks:
             batch.fired["masked"] = torch.stack([~mask.all() for mask in masks])
         if batch.options["reading"] == "radius":
-            radius = medians([_radius(w, d) for w, d in zip(batch.weights, batch.decayed(), strict=True)], masks)
+            radius = medians((_radius(w, d) for w, d in zip(batch.weights, batch.decayed(), strict=True)), masks)
             return radius, torch.ones_like(radius)
-        weights, grads = batch.weights, batch.grads
-        if batch.options["reading"] == "abs":
-            weights, grads = [w.abs() for w in weights], [g.abs() for g in grads]
-        w, g = medians(weights, masks), medians(grads, masks)
+        read = torch.abs if batch.options["reading"] == "abs" else torch.Tensor.detach
+        w, g = medians(map(read, batch.weights), masks), medians(map(read, batch.grads), masks)
         return w.abs(), (g + batch.beta * w).abs()
 
 

@@ -37,8 +37,7 @@ class PercentDelta(LayerWise):
         super().__init__(params, lr, momentum, weight_decay, floor=floor, weight_floor=weight_floor, **common)
 
     def fraction(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        pairs = zip(batch.decayed(), batch.weights, strict=True)
-        relative = mean_ratios(pairs, batch.options["weight_floor"])
+        relative = mean_ratios(batch.grads, batch.weights, batch.beta, batch.options["weight_floor"])
         return torch.ones_like(relative), relative
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 Tensors = Sequence[Tensor]
 Array = np.ndarray[Any, Any]
 SAMPLE = 4096  # entries that bracket a median
+PIECE = 1 << 17  # entries that stay in cache
 
 
 def wide(x: Tensor) -> Tensor:
@@ -49,15 +50,24 @@ def _scaled_norm(x: Tensor) -> Tensor:
     return norm
 
 
-def mean_ratios(pairs: Iterable[tuple[Tensor, Tensor]], floor: float) -> Tensor:
-    """Means of |a| / max(|b|, floor) for each pair (a, b); 0 for empty tensors."""
-    return torch.stack([_mean_ratio(wide(a), wide(b), floor) for a, b in pairs])
+def mean_ratios(tops: Tensors, bottoms: Tensors, beta: float, floor: float) -> Tensor:
+    """Means of |a + βb| / max(|b|, floor) for each a of `tops` and b of `bottoms`; 0 for empty tensors."""
+    return torch.stack([_mean_ratio(a, b, beta, floor) for a, b in zip(tops, bottoms, strict=True)])
 
 
-def _mean_ratio(a: Tensor, b: Tensor, floor: float) -> Tensor:
-    ratios = b.abs().clamp_min_(floor)  # one temporary: on a CPU its memory costs more than the arithmetic
-    torch.div(a, ratios, out=ratios).abs_()
-    return ratios.sum().double() / max(ratios.numel(), 1)
+def _mean_ratio(a: Tensor, b: Tensor, beta: float, floor: float) -> Tensor:
+    # on a CPU piece by piece: in cache, a temporary costs nothing beside the arithmetic
+    size = PIECE if a.device.type == "cpu" else max(a.numel(), 1)
+    pieces = zip(torch.split(a.flatten(), size), torch.split(b.flatten(), size), strict=True)
+    sums = [_sum_of_ratios(wide(x), wide(y), beta, floor) for x, y in pieces]
+    return torch.stack(sums).sum() / max(a.numel(), 1)
+
+
+def _sum_of_ratios(a: Tensor, b: Tensor, beta: float, floor: float) -> Tensor:
+    ratios = b.abs().clamp_min_(floor)
+    torch.div(torch.add(a, b, alpha=beta) if beta else a, ratios, out=ratios)
+    total: Tensor = torch.linalg.vector_norm(ratios, 1).double()
+    return total
 
 
 def thinned(x: Tensor, entries: int) -> Tensor:
@@ -66,10 +76,16 @@ def thinned(x: Tensor, entries: int) -> Tensor:
     return x if stride <= 1 else x.flatten()[:: stride | 1]  # an even stride would meet the same few channels
 
 
-def medians(tensors: Tensors, masks: Tensors | None = None) -> Tensor:
-    """Medians of the entries where the mask holds: the lower of two, as torch.median; 0 of none."""
-    one = _median_on_cpu if tensors[0].device.type == "cpu" else _median_on_device
-    return torch.stack([one(x, masks[i] if masks else None) for i, x in enumerate(tensors)])
+def medians(tensors: Iterable[Tensor], masks: Tensors | None = None) -> Tensor:
+    """Medians of the entries where the mask holds: the lower of two, as torch.median; 0 of none.
+
+    One tensor at a time: a generator's temporaries never lie side by side.
+    """
+    return torch.stack([_one_median(x, masks[i] if masks else None) for i, x in enumerate(tensors)])
+
+
+def _one_median(x: Tensor, mask: Tensor | None) -> Tensor:
+    return _median_on_cpu(x, mask) if x.device.type == "cpu" else _median_on_device(x, mask)
 
 
 def _median_on_cpu(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -84,6 +100,7 @@ def _median(x: Array, mask: Array | None) -> float:
     Faster than numpy's partition of all entries, and exact: where the sample misled, that is the answer.
     """
     count = x.size if mask is None else int(np.count_nonzero(mask))
+    mask = None if count == x.size else mask
     if count == 0:
         return 0.0
     middle = (count - 1) // 2

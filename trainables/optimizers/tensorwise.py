@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 EXCLUDE = ("1d", "none")
-ENTRIES = 1 << 20  # that a loop takes at a time: what a radius read is in cache for the step, and memory is reused
 
 
 def _number(value: object) -> bool:
@@ -61,6 +60,7 @@ class TensorWise(Optimizer):
     """
 
     guard_names: ClassVar[tuple[str, ...]] = ("overflow",)
+    entries: ClassVar[int | None] = None  # that a loop takes at a time, where whole copies would cost their memory
 
     def __init__(self, params: Any, options: dict[str, Any]) -> None:
         check(options)
@@ -140,9 +140,9 @@ class TensorWise(Optimizer):
                     f"{type(self).__name__} takes dense gradients, not {p.grad.layout}; "
                     "build the layer with sparse=False"
                 )
-            if not use_foreach(group["foreach"], p):
+            if self.entries and not use_foreach(group["foreach"], p):
                 entries += p.numel()
-            batches.setdefault((p.device, p.dtype, entries // ENTRIES), []).append(p)
+            batches.setdefault((p.device, p.dtype, entries // (self.entries or 1)), []).append(p)
         return batches.values()
 
     def _bounded(self, rates: Tensor, reach: Tensor, dtype: torch.dtype, momentum: float) -> tuple[Tensor, Tensor]:

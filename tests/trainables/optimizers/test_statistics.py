@@ -79,5 +79,20 @@ def test_medians_of_a_transposed_tensor_meet_their_mask() -> None:
 
 
 def test_mean_ratios_floor_the_denominator() -> None:
-    pair = (torch.tensor([2.0, -1.0]), torch.tensor([-4.0, 0.0]))
-    assert statistics.mean_ratios([pair, (torch.zeros(0), torch.zeros(0))], 0.1).tolist() == pytest.approx([5.25, 0])
+    tops, bottoms = [torch.tensor([2.0, -1.0]), torch.zeros(0)], [torch.tensor([-4.0, 0.0]), torch.zeros(0)]
+    assert statistics.mean_ratios(tops, bottoms, 0.0, 0.1).tolist() == pytest.approx([5.25, 0])
+    assert statistics.mean_ratios(tops, bottoms, 0.25, 0.1).tolist() == pytest.approx([5.125, 0])
+
+
+def test_mean_ratios_of_more_than_a_piece() -> None:
+    a, b = torch.tensor(gaussian(300_000)).view(300, 1000), torch.tensor(gaussian(300_001)[1:]).view(300, 1000)
+    expected = float(((a + 0.5 * b) / b).abs().mean())
+    assert float(statistics.mean_ratios([a], [b], 0.5, 1e-300)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_thinned_tensor_keeps_its_order_and_most_of_its_size() -> None:
+    x = torch.arange(100_000.0).view(100, 1000)
+    assert statistics.thinned(x, 100_000) is x
+    assert statistics.thinned(x, 60_000) is x, "a stride of one"
+    thin = statistics.thinned(x, 1000)
+    assert thin.tolist() == list(range(0, 100_000, 101))

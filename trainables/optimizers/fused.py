@@ -1,0 +1,47 @@
+"""torch's fused SGD and Adam kernels on one CPU tensor: the same sums in one pass over memory instead of many.
+
+They are private names of torch, so `fits` is the door: where a kernel is absent, or would be wrong, callers take
+their plain path, which stays the reference.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_sgd: Any = getattr(torch, "_fused_sgd_", None)
+_adam: Any = getattr(torch, "_fused_adam_", None)
+ENABLED = _sgd is not None and _adam is not None
+LEAST_RATE = 1e-8  # below it 1 - (1 - rate), in double, is no longer the rate to float32's precision
+LARGEST = 1e30  # of |g + βw|, which the kernel sums before it is scaled
+
+
+def fits(w: Tensor, v: Tensor, g: Tensor, rate: Any = 1.0, reach: float = 0.0) -> bool:
+    """Whether a kernel is right for these: it walks all memory side by side, as float32."""
+    return (
+        ENABLED
+        and w.dtype == torch.float32 == g.dtype
+        and w.device.type == "cpu"
+        and w.is_contiguous()
+        and v.is_contiguous()
+        and g.is_contiguous()
+        and LEAST_RATE <= rate < math.inf
+        and reach < LARGEST
+    )
+
+
+def move(w: Tensor, v: Tensor, g: Tensor, momentum: float, beta: float, rate: float) -> None:
+    """v ← m v + rate (g + βw); w ← w - v: SGD at rate 1 whose dampening is 1 - rate."""
+    _sgd([w], [g], [v], weight_decay=beta, momentum=momentum, lr=1.0, dampening=1 - rate, nesterov=False,
+         maximize=False, is_first_step=False)  # fmt: skip
+
+
+def adam(mean: Tensor, square: Tensor, g: Tensor, beta1: float, beta2: float, eps: float, step: int) -> Tensor:
+    """Moves the means of g and g²; returns m̂/(√v̂ + ε): Adam's step from 0, at rate -1."""
+    u = torch.zeros_like(g)
+    _adam([u], [g], [mean], [square], [], [torch.tensor(float(step))], lr=-1.0, beta1=beta1, beta2=beta2,
+          weight_decay=0.0, eps=eps, amsgrad=False, maximize=False)  # fmt: skip
+    return u
