@@ -224,7 +224,10 @@ class Trial:
                 losses, logits, labels = forward(part)
                 if selecting and len(parts) == 1:
                     weights = self._weights(epoch, losses.detach())
-                self.backward((losses * weights[part]).sum(), logits, weights[part])
+                outcome = (losses * weights[part]).sum(), logits, weights[part]
+                for observer in self.observers.values():
+                    observer.before_backward(*outcome)
+                self.backward(*outcome)
                 next_part()
                 total.append(losses.detach().sum())
                 hits += _hits(logits, labels)

@@ -12,12 +12,18 @@ from trainables.plugins import Registry
 from trainables.settings import Settings
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from torch.optim import Optimizer
 
 
 class Observer:
     """What a probe does during one trial. It keeps nothing across epochs, so a resumed trial measures the same."""
+
+    def before_backward(self, loss: Tensor, logits: Tensor, weights: Tensor) -> None:
+        """The graph of a step's loss, or of a micro-batch's share of it, before its backward pass: leave it whole.
+
+        `logits` (n, classes) and the samples' `weights` (n,) are what it was made of.
+        """
 
     def after_step(self) -> None:
         """The gradients of the step are still in `p.grad`; the parameters have moved."""
