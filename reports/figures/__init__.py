@@ -1,6 +1,13 @@
 """The report's figures, in the order of the page. A new one is a file here and a line below."""
 
-from reports.figures import accuracy, curves, divergence, gap, slices
+from reports.figures import accuracy, curvature, curves, divergence, gap, slices
 from reports.figures.figure import Figure
 
-FIGURES: tuple[Figure, ...] = (accuracy.FIGURE, gap.FIGURE, curves.FIGURE, slices.FIGURE, divergence.FIGURE)
+FIGURES: tuple[Figure, ...] = (
+    accuracy.FIGURE,
+    gap.FIGURE,
+    curves.FIGURE,
+    slices.FIGURE,
+    divergence.FIGURE,
+    curvature.FIGURE,
+)
