@@ -14,6 +14,7 @@ from reports.figures.grid import grid, title
 from reports.results import Results
 
 PREFIX = "probe/curvature/"
+MEASURED = (PREFIX + "rank/", PREFIX + "ratio/")  # the probe's own options stand beside them
 COLUMNS = ["arm", "batch_size", "seed", "kind", "estimate", "layer", "value"]
 ESTIMATES = {"hutchinson": "Hutchinson", "gnb": "Gauss–Newton–Bartlett", "w-over-g": "|w/g| (17)"}
 KINDS = {"rank": "rank correlation with the exact radius", "ratio": "median / exact median"}
@@ -23,7 +24,7 @@ HEIGHT = 190
 def data(results: Results) -> pd.DataFrame:
     """Long: a row a confirm trial, kind (rank, ratio), estimate and layer, after the last epoch that measured."""
     trials = results.confirmed
-    measured = [column for column in map(str, trials) if column.startswith(PREFIX)]
+    measured = [column for column in map(str, trials) if column.startswith(MEASURED)]
     if not measured:
         return pd.DataFrame(columns=COLUMNS)
     long = trials.melt(["arm", "batch_size", "seed"], measured, "key").dropna(subset="value")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,13 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Results:
                     if layer != LAYERS[0]:  # what was not finite was not logged
                         found[f"probe/curvature/ratio/{name}/{layer}"] = 10 * rank
             return super().metrics(value) | found
+
+        def trial(self, *args: Any) -> None:
+            original = self.store.open_run
+            options = {"probe/curvature/samples": 1}
+            self.store.open_run = lambda i, n, tags, params, p: original(i, n, tags, {**params, **options}, p)
+            super().trial(*args)
+            self.store.open_run = original
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(studies, "_Cell", Probed)
