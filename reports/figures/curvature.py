@@ -14,6 +14,7 @@ from reports.figures.grid import grid, title
 from reports.results import Results
 
 PREFIX = "probe/curvature/"
+HEADS = ("classifier", "fc", "head")
 MEASURED = (PREFIX + "rank/", PREFIX + "ratio/")  # the probe's own options stand beside them
 COLUMNS = ["arm", "batch_size", "seed", "kind", "estimate", "layer", "value"]
 ESTIMATES = {"hutchinson": "Hutchinson", "gnb": "Gauss–Newton–Bartlett", "w-over-g": "|w/g| (17)"}
@@ -35,8 +36,10 @@ def data(results: Results) -> pd.DataFrame:
 
 
 def _in_order(layer: str) -> tuple[Any, ...]:
-    """Numbers in a name count as numbers: `features.10` comes after `features.3`."""
-    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", layer))
+    """Numbers in a name count as numbers, `features.10` comes after `features.3`; a net's head comes last."""
+    return layer.startswith(HEADS), *(
+        (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", layer)
+    )
 
 
 def chart(table: pd.DataFrame, results: Results) -> alt.ConcatChart:
@@ -54,14 +57,14 @@ def _panel(table: pd.DataFrame, cell: tuple[str, int], kind: str) -> alt.LayerCh
         x=alt.X("layer:N", sort=list(dict.fromkeys(table["layer"])), title=None, axis=alt.Axis(labelAngle=-40)),
         color=alt.Color("estimate:N", scale=alt.Scale(domain=names, range=look.COLOURS[: len(names)])),
         shape=alt.Shape("estimate:N", scale=alt.Scale(domain=names, range=look.SHAPES[: len(names)])),
-        tooltip=["estimate:N", "layer:N", "seed:N", alt.Tooltip("value:Q", format=".3~g")],
     )
     scale = alt.Scale(domain=[-1, 1]) if kind == "rank" else alt.Scale(type="log")
     y = alt.Y("value:Q", title=KINDS[kind], scale=scale, axis=alt.Axis(format="~g", tickCount=5))
     agreement = alt.Chart(pd.DataFrame({"value": [1.0]})).mark_rule(strokeDash=[4, 3], color=look.INK).encode(y=y)
-    seeds = base.mark_point(filled=True, size=40, opacity=0.7).encode(y=y)
-    mean = base.mark_line(strokeWidth=1.6).encode(y=alt.Y("median(value):Q"), detail="estimate:N")
-    layers = alt.layer(agreement, mean, seeds)
+    tooltip = ["estimate:N", "layer:N", "seed:N", alt.Tooltip("value:Q", format=".3~g")]
+    seeds = base.mark_point(filled=True, size=40, opacity=0.7).encode(y=y, tooltip=tooltip)
+    median = base.mark_line(strokeWidth=1.6).encode(y=alt.Y("median(value):Q"))
+    layers = alt.layer(agreement, median, seeds)
     return layers.properties(width=look.column_width(len(KINDS)), height=HEIGHT, title=title(f"{arm}/{size}"))
 
 

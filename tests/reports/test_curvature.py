@@ -53,7 +53,7 @@ def test_a_row_a_seed_estimate_layer_and_kind(measured: Results) -> None:
 
 def test_layers_are_in_the_nets_order(measured: Results) -> None:
     layers = list(dict.fromkeys(curvature.data(measured)["layer"]))
-    assert layers == ["classifier.1", "features.0", "features.3", "features.10"]
+    assert layers == ["features.0", "features.3", "features.10", "classifier.1"]
 
 
 def test_every_panel_shows_its_own_cell_and_kind(measured: Results, tmp_path: Path) -> None:
