@@ -15,7 +15,7 @@ from torch import Tensor
 Tensors = Sequence[Tensor]
 Array = np.ndarray[Any, Any]
 SAMPLE = 4096  # entries that bracket a median
-PIECE = 1 << 17  # entries that stay in cache
+PIECE = 1 << 19  # entries that stay in cache
 
 
 def wide(x: Tensor) -> Tensor:
@@ -73,7 +73,9 @@ def _sum_of_ratios(a: Tensor, b: Tensor, beta: float, floor: float) -> Tensor:
 def thinned(x: Tensor, entries: int) -> Tensor:
     """About `entries` of the tensor's, at a fixed odd stride; all of them where it has no more."""
     stride = x.numel() // entries
-    return x if stride <= 1 else x.flatten()[:: stride | 1]  # an even stride would meet the same few channels
+    if stride <= 1:
+        return x
+    return x.flatten()[:: stride | 1].contiguous()  # an even stride would meet the same few channels
 
 
 def medians(tensors: Iterable[Tensor], masks: Tensors | None = None) -> Tensor:

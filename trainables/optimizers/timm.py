@@ -19,9 +19,7 @@ OURS = {"lars2017": LARS, "lamb2019": LAMB, "percentdelta": PercentDelta, "mclr"
 
 def _info(name: str) -> OptimInfo:
     about = (OURS[name].__doc__ or "").partition("\n")[0]
-    return OptimInfo(
-        name=name, opt_class=OURS[name], description=about, has_eps=name == "lamb2019", has_momentum=True
-    )
+    return OptimInfo(name=name, opt_class=OURS[name], description=about, has_eps=name == "lamb2019", has_momentum=True)
 
 
 for _name in OURS:

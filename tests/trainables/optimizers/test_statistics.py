@@ -85,7 +85,7 @@ def test_mean_ratios_floor_the_denominator() -> None:
 
 
 def test_mean_ratios_of_more_than_a_piece() -> None:
-    a, b = torch.tensor(gaussian(300_000)).view(300, 1000), torch.tensor(gaussian(300_001)[1:]).view(300, 1000)
+    a, b = torch.tensor(gaussian(600_000)).view(600, 1000), torch.tensor(gaussian(600_001)[1:]).view(600, 1000)
     expected = float(((a + 0.5 * b) / b).abs().mean())
     assert float(statistics.mean_ratios([a], [b], 0.5, 1e-300)) == pytest.approx(expected, rel=1e-12)
 
