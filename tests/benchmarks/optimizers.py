@@ -46,7 +46,7 @@ OURS = {
     "PercentDelta, decay": partial(PercentDelta, momentum=0.9, weight_decay=1e-4),
     "MCLR, exact": partial(MCLR, momentum=0.9),
     "MCLR, exact, no mask": partial(MCLR, momentum=0.9, zero_mask=False),
-    "MCLR, sample of 65536": partial(MCLR, momentum=0.9, sample=65536),
+    "MCLR, sample 65536": partial(MCLR, momentum=0.9, sample=65536),
 }
 LAMBS = {"LAMB": LAMB, "LAMB, decay": partial(LAMB, weight_decay=1e-2)}
 PUBLIC = [  # (module, class) of whatever is installed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -13,10 +14,12 @@ from trainables.optimizers import curvature
 from trainables.optimizers.layerwise import Batch, LayerWise
 from trainables.optimizers.settings import Floor, LayerWiseSettings, RMax
 from trainables.optimizers.statistics import medians, thinned, wide
+from trainables.optimizers.tensorwise import largest_step
 from trainables.settings import about
 
 R_MAX = 100.0
 FLOOR = 1e-12
+PIECE = 1 << 16  # entries of which a step's dozen temporaries stay in cache
 SHOWN = 4096  # entries a tensor of which `radii` gives the median
 Estimate = Literal["hutchinson", "gnb", "exact"]
 
@@ -58,8 +61,6 @@ class CBLR(LayerWise):
     Not for GradScaler (scaled losses have scaled curvatures; use bfloat16) nor DistributedDataParallel.
     Errors: `step` raises RuntimeError before anything moved where a tensor's curvature was never estimated.
     """
-
-    entries: ClassVar[int | None] = 1 << 20
 
     def __init__(
         self,
@@ -193,35 +194,61 @@ class CBLR(LayerWise):
         if group["excluded"] or group["layer_wise"]:
             super()._update(group, params, grads)
             return
-        batch = Batch(params, grads, group)
-        radii = self._radii(batch)
-        batch.fired["r_max"] = torch.stack([(r > group["r_max"]).any() for r in radii])
-        radii = [r.clamp_max_(group["r_max"]) for r in radii]
-        moves = [self._move(group, w, g, r) for w, g, r in zip(params, grads, radii, strict=True)]
-        batch.fired["overflow"] = torch.stack(moves)
-        self._record(params, batch.fired, medians([thinned(r, SHOWN) for r in radii]))
+        fired = torch.stack([self._move(group, w, g) for w, g in zip(params, grads, strict=True)])
+        names = ("floor", "r_max", "overflow")
+        shown = Batch([thinned(w, SHOWN) for w in params], [thinned(g, SHOWN) for g in grads], group)
+        curvatures = [thinned(self.state[w]["curvature"], SHOWN) for w in params]
+        radii = medians(_radii(shown, curvatures)).clamp_max(group["r_max"])
+        self._record(params, dict(zip(names, fired.unbind(1), strict=True)), radii)
 
-    def _move(self, group: dict[str, Any], w: Tensor, g: Tensor, r: Tensor) -> Tensor:
-        """One tensor's step, each entry at its own rate; whether the overflow guard cut any."""
-        beta, momentum = group["weight_decay"], group["momentum"]
-        longer = torch.maximum(g.abs(), beta * w.abs()) if beta else g.abs()  # their sum could overflow
-        twice, cut = self._bounded(2 * group["lr"] * r, wide(longer), w.dtype, momentum)
-        rates = twice / 2
-        step = rates * g + (beta * rates) * w if beta else rates * g
-        w.sub_(self._buffer(w).mul_(momentum).add_(step))
-        return cut.any()
+    def _move(self, group: dict[str, Any], w: Tensor, g: Tensor) -> Tensor:
+        """One tensor's step, each entry at its own rate; which guards fired, (3,)."""
+        tensors = [w, g, self._buffer(w), self.state[w]["curvature"]]
+        if w.device.type == "cpu" and w.numel() and all(x.is_contiguous() for x in tensors):
+            # piece by piece: in cache, temporaries cost nothing beside the arithmetic
+            pieces = zip(*(torch.split(x.view(-1), PIECE) for x in tensors), strict=True)
+            return torch.stack([_move(group, *piece) for piece in pieces]).any(0)
+        return _move(group, *tensors)
 
     def _guarded_radius(self, group: dict[str, Any], batch: Batch) -> Tensor:
-        free = medians(self._radii(batch))
+        curvatures = [self.state[w]["curvature"] for w in batch.weights]
+        free = medians(_radii(batch, curvatures))
+        batch.fired["floor"] = torch.stack([_flat(_decayed(h, group), group["floor"]) for h in curvatures])
         batch.fired["r_max"] = free > group["r_max"]
         return free.clamp_max(group["r_max"])
 
-    def _radii(self, batch: Batch) -> list[Tensor]:
-        """R_i of each tensor, |h| floored, not yet capped."""
-        floor, sign = batch.options["floor"], -1 if batch.options["maximize"] else 1
-        curvatures = [sign * wide(self.state[w]["curvature"]) + batch.beta for w in batch.weights]
-        batch.fired["floor"] = torch.stack([(h.abs() < floor).any() for h in curvatures])
-        return [radius(wide(d), h, floor) for d, h in zip(batch.decayed(), curvatures, strict=True)]
+
+def _decayed(h: Tensor, options: Mapping[str, Any]) -> Tensor:
+    """|h + β|, of -h where the loss is maximised."""
+    return torch.add(options["weight_decay"], wide(h), alpha=-1 if options["maximize"] else 1).abs_()
+
+
+def _flat(h: Tensor, floor: float) -> Tensor:
+    return (h < floor).any()
+
+
+def _radii(batch: Batch, curvatures: list[Tensor]) -> Iterator[Tensor]:
+    """R_i of each tensor, |h| floored, not capped."""
+    for d, h in zip(batch.decayed(), curvatures, strict=True):
+        yield radius(wide(d), _decayed(h, batch.options), batch.options["floor"])
+
+
+def _move(group: dict[str, Any], w: Tensor, g: Tensor, v: Tensor, h: Tensor) -> Tensor:
+    """The step of entries side by side; whether floor, cap and overflow guard met any of them, (3,)."""
+    beta, momentum, r_max = group["weight_decay"], group["momentum"], group["r_max"]
+    d = torch.add(wide(g), wide(w), alpha=beta) if beta else wide(g)
+    h = _decayed(h, group)
+    fired = [_flat(h, group["floor"])]
+    free = radius(d, h, group["floor"])
+    fired.append((free > r_max).any())
+    rate = min(float(group["lr"]), torch.finfo(d.dtype).max / r_max)  # times R it is finite, so 0 gradients stay 0
+    step = free.clamp_max_(r_max).mul_(rate).mul_(d)
+    bound = largest_step(w.dtype, momentum)
+    fired.append((step.abs() > bound).any() | bool(rate < group["lr"]))
+    # a non-finite gradient is none of this guard's business: it propagates
+    step = torch.where(g.isfinite(), step.clamp(-bound, bound), step)
+    w.sub_(v.mul_(momentum).add_(step))
+    return torch.stack(fired)
 
 
 class CBLRSettings(LayerWiseSettings):

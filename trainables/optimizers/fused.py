@@ -39,9 +39,11 @@ def move(w: Tensor, v: Tensor, g: Tensor, momentum: float, beta: float, rate: fl
          maximize=False, is_first_step=False)  # fmt: skip
 
 
-def adam(mean: Tensor, square: Tensor, g: Tensor, beta1: float, beta2: float, eps: float, step: int) -> Tensor:
-    """Moves the means of g and g²; returns m̂/(√v̂ + ε): Adam's step from 0, at rate -1."""
-    u = torch.zeros_like(g)
+def adam(
+    u: Tensor, mean: Tensor, square: Tensor, g: Tensor, beta1: float, beta2: float, eps: float, step: int
+) -> Tensor:
+    """Moves the means of g and g²; writes m̂/(√v̂ + ε) to u and returns it: Adam's step from 0, at rate -1."""
+    u.zero_()
     _adam([u], [g], [mean], [square], [], [torch.tensor(float(step))], lr=-1.0, beta1=beta1, beta2=beta2,
           weight_decay=0.0, eps=eps, amsgrad=False, maximize=False)  # fmt: skip
     return u

@@ -52,8 +52,11 @@ class LAMB(TensorWise):
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
         together = use_foreach(group["foreach"], params[0])
-        direct = _directions_together if together else _directions_one_by_one
-        directions = direct(group, params, grads, [self._moments(p) for p in params])
+        states = [self._moments(p) for p in params]
+        if together:
+            directions = _directions_together(group, params, grads, states)
+        else:
+            directions = _directions_one_by_one(group, params, grads, states, self._scratch(params))
         lengths = norms(directions)
         fired: dict[str, Tensor] = {}
         radius = None
@@ -70,6 +73,18 @@ class LAMB(TensorWise):
                 add_scaled(p, u, -rate)
         self._record(params, fired, radius)
 
+    def _remember_nothing(self) -> None:
+        super()._remember_nothing()
+        self._memory = torch.empty(0)
+
+    def _scratch(self, params: list[Tensor]) -> list[Tensor]:
+        """Room for the directions, used again by every batch: fresh memory costs a CPU more than the arithmetic."""
+        p, sizes = params[0], [p.numel() for p in params]
+        if self._memory.numel() < sum(sizes) or self._memory.dtype != p.dtype or self._memory.device != p.device:
+            self._memory = torch.empty(sum(sizes), dtype=p.dtype, device=p.device)
+        parts = torch.split(self._memory[: sum(sizes)], sizes)
+        return [part.view(p.shape) for part, p in zip(parts, params, strict=True)]
+
     def _moments(self, p: Tensor) -> dict[str, Any]:
         state: dict[str, Any] = self.state[p]
         if not state:
@@ -79,20 +94,20 @@ class LAMB(TensorWise):
 
 
 def _directions_one_by_one(
-    group: dict[str, Any], params: list[Tensor], grads: list[Tensor], states: list[dict[str, Any]]
+    group: dict[str, Any], params: list[Tensor], grads: list[Tensor], states: list[dict[str, Any]], room: list[Tensor]
 ) -> list[Tensor]:
     directions = []
-    for w, g, state in zip(params, grads, states, strict=True):
+    for w, g, state, u in zip(params, grads, states, room, strict=True):
         if fused.fits(w, state["mean"], g):
             moments = state["mean"], state["mean_square"]
-            u = fused.adam(*moments, g, group["momentum"], group["beta2"], group["eps"], state["step"])
+            fused.adam(u, *moments, g, group["momentum"], group["beta2"], group["eps"], state["step"])
             directions.append(u.add_(w, alpha=group["weight_decay"]) if group["weight_decay"] else u)
             continue
         mean = state["mean"].mul_(group["momentum"]).add_(g, alpha=1 - group["momentum"])
         square = state["mean_square"].mul_(group["beta2"]).addcmul_(g, g, value=1 - group["beta2"])
         bias, bias2 = _biases(group, state)
-        root = square.sqrt().mul_(bias / bias2**0.5).add_(bias * group["eps"])
-        u = torch.div(mean, root, out=root)
+        torch.sqrt(square, out=u).mul_(bias / bias2**0.5).add_(bias * group["eps"])
+        torch.div(mean, u, out=u)
         directions.append(u.add_(w, alpha=group["weight_decay"]) if group["weight_decay"] else u)
     return directions
 

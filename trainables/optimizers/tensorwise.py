@@ -151,10 +151,8 @@ class TensorWise(Optimizer):
         `reach` bounds every entry of what a rate multiplies. A buffer built of steps within (1 - m)·h stays
         within h, and h, less than half the spacing of the largest floats, added to any of them is absorbed.
         """
-        limits = torch.finfo(dtype)
-        h = limits.max * limits.eps / 8
         # a non-finite gradient is none of this guard's business: it propagates
-        bound = (1 - momentum) * h / torch.where(reach.isfinite(), reach, 1.0).clamp_min(1.0)
+        bound = largest_step(dtype, momentum) / torch.where(reach.isfinite(), reach, 1.0).clamp_min(1.0)
         return torch.minimum(rates, bound), rates > bound
 
     # Guards and radii
@@ -192,6 +190,12 @@ class TensorWise(Optimizer):
 def _gradients(params: list[Tensor], maximize: bool) -> list[Tensor]:
     grads = [p.grad for p in params if p.grad is not None]
     return [-g for g in grads] if maximize else grads
+
+
+def largest_step(dtype: torch.dtype, momentum: float) -> float:
+    """The size within which no step overflows, however many follow: see `TensorWise._bounded`."""
+    limits = torch.finfo(dtype)
+    return float((1 - momentum) * limits.max * limits.eps / 8)
 
 
 def use_foreach(asked: bool | None, tensor: Tensor) -> bool:
