@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -33,7 +34,8 @@ ScaleOption = Annotated[
     str | None, typer.Option("--scale", help="small: the built-in spec's twin for a small machine.")
 ]
 SlotsOption = Annotated[int | None, typer.Option("--slots", help="Trials at once; changes no result.")]
-UriOption = Annotated[str | None, typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="MLflow server.")]
+UriOption = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow server [$MLFLOW_TRACKING_URI].")]
+PortOption = Annotated[int, typer.Option("--port", min=1, max=65535, help="On loopback.")]
 
 
 @app.command()
@@ -52,8 +54,8 @@ def run(
     from study.directory import Directory
     from study.progress import Display
 
-    if slots is not None and slots < 1:
-        raise Refused("--slots", slots, "at least one trial runs at once", "give 1 or more")
+    _check_slots(slots)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))  # one clean way to stop
     study = specs.load(spec, scale=scale, overrides=set)
     path = dir or Path("studies") / study.name
     run.refuse_relative_in_job(path)
@@ -61,7 +63,7 @@ def run(
     display = Display(out, study.name, slots or engine.slots_here(study.resources))
     try:
         store = run.run(study, directory, engine.Machine(slots, address), tracking_uri, display)
-    except (run.Interrupted, KeyboardInterrupt):
+    except KeyboardInterrupt:
         again = " ".join(["study", *sys.argv[1:]])
         err.print(f"stopped; nothing that ended is lost. To go on: {again}")
         raise typer.Exit(130) from None
@@ -84,6 +86,7 @@ def check(spec: SpecArgument, set: SetOption = [], scale: ScaleOption = None, sl
     from study.plan import cells, load_data
     from study.progress import duration
 
+    _check_slots(slots)
     study = specs.load(spec, scale=scale, overrides=set)
     plan = cells(study)
     splits = load_data(plan)
@@ -187,7 +190,7 @@ def data(name: Annotated[str, typer.Argument(metavar="NAME", help="A data set, s
 @app.command()
 def ui(
     dir: DirArgument,
-    port: Annotated[int, typer.Option("--port", help="On loopback.")] = 5000,
+    port: PortOption = 5000,
     tracking_uri: UriOption = None,
 ) -> None:
     """MLflow's UI on loopback, at this study."""
@@ -219,6 +222,11 @@ def _store(directory: Directory, tracking_uri: str | None) -> Store:
 
     spec = directory.spec()
     return open_store(spec.name, directory, directory.identity(tracking_uri))
+
+
+def _check_slots(slots: int | None) -> None:
+    if slots is not None and slots < 1:
+        raise Refused("--slots", slots, "at least one trial runs at once", "give 1 or more")
 
 
 def _print_gaps(store: Store) -> None:

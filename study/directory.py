@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,8 +50,10 @@ class Directory:
 
         Raises Refused when another store is asked for than the one that holds the study.
         """
+        chosen = asked or os.environ.get("MLFLOW_TRACKING_URI")
+        fresh = {"study_id": uuid.uuid4().hex} | ({"tracking_uri": chosen} if chosen else {})
         if not self.identity_file.exists():
-            return {"study_id": uuid.uuid4().hex} | ({"tracking_uri": asked} if asked else {})
+            return fresh
         try:
             known = dict(yaml.safe_load(self.identity_file.read_text()))
         except (yaml.YAMLError, TypeError, ValueError):
@@ -58,6 +61,8 @@ class Directory:
             raise Refused(
                 "store.yaml", path, "is damaged", "restore it from a copy, or start in another --dir"
             ) from None
+        if not self.spec_file.exists():  # no store has accepted it yet: another may be tried
+            return fresh | {"study_id": known["study_id"]}
         if asked and asked != known.get("tracking_uri"):
             where = known.get("tracking_uri", "mlflow.db in its directory")
             raise Refused("--tracking-uri", asked, f"this study's results are at {where}", "leave it out")
@@ -86,12 +91,22 @@ class Directory:
                 ) from None
             yield
 
-    def write(self, spec: Spec, identity: dict[str, str]) -> None:
+    def begin(self, identity: dict[str, str]) -> None:
+        """Before the store is opened: note whose it will be, and clear away one whose making was cut off."""
+        _write(self.identity_file, yaml.safe_dump(identity))
+        if not self.spec_file.exists():
+            (self.path / "mlflow.db").unlink(missing_ok=True)
+
+    def accept(self, spec: Spec) -> None:
         """Make it this study's directory, once the store has accepted it."""
-        for file, text in ((self.identity_file, yaml.safe_dump(identity)), (self.spec_file, spec.dump())):
-            partial = file.with_suffix(".partial")
-            partial.write_text(text)
-            partial.replace(file)
+        _write(self.spec_file, spec.dump())
+
+
+def _write(file: Path, text: str) -> None:
+    """All of it or nothing."""
+    partial = file.with_suffix(".partial")
+    partial.write_text(text)
+    partial.replace(file)
 
 
 def _continues(old: Spec, new: Spec, path: Path) -> None:

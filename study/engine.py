@@ -91,6 +91,34 @@ class RayTrial(tune.Trainable):  # type: ignore[misc]
         return self.trial.advance()
 
 
+def _kept(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A callback of Tune's whose error is kept for `run` to raise; after one, nothing more is done."""
+
+    def call(self: TuneSearcher, *words: Any, **named: Any) -> Any:
+        if self.error is not None:
+            return self.FINISHED
+        try:
+            return method(self, *words, **named)
+        except Exception as error:
+            self.error = error
+            return self.FINISHED
+
+    return call
+
+
+class Halt(tune.Stopper):  # type: ignore[misc]
+    """Ends the run once the searcher has met an error."""
+
+    def __init__(self, searcher: TuneSearcher) -> None:
+        self.searcher = searcher
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
+        return False
+
+    def stop_all(self) -> bool:
+        return getattr(self.searcher, "error", None) is not None
+
+
 class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
     """Tune's view of the source. Tune's trial ids live only here."""
 
@@ -98,7 +126,9 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
         super().__init__()
         self.source, self.folder, self.slots = source, folder, slots
         self.folders: dict[str, str] = {}
+        self.error: Exception | None = None  # the first one here: Tune would take it for a trial's
 
+    @_kept
     def suggest(self, trial_id: str) -> Any:
         if self.slots is not None and len(self.folders) >= self.slots:
             return None
@@ -113,11 +143,13 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
             "test": assignment.phase == "confirm",
         }
 
+    @_kept
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         progress = result.get("progress")
         if isinstance(progress, Progress):
             self.source.report(self.folders[trial_id], progress.rows)
 
+    @_kept
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         if trial_id not in self.folders:
             return
@@ -152,6 +184,18 @@ def _last(progress: Progress) -> dict[str, float]:
     return {key: row[key] for key in ("val/loss", "val/accuracy") if key in row} | progress.final
 
 
+def check(resources: Resources, machine: Machine) -> None:
+    """Raises Refused where trials could never start: no GPU for those that want one, nobody at the address."""
+    if machine.address is None:
+        if resources.gpus and not torch.cuda.is_available():
+            raise Refused("resources/gpus", resources.gpus, "this machine has no GPU", "set it to 0, or give --address")
+        return
+    try:
+        _knock(machine.address)
+    except OSError as error:
+        raise _nobody(machine.address, error) from None
+
+
 def run(
     source: Source,
     splits: Mapping[str, Splits],
@@ -167,10 +211,11 @@ def run(
         trainable = tune.with_parameters(RayTrial, splits=dict(splits))
         bundle = {"cpu": resources.cpus} | ({"gpu": resources.gpus} if resources.gpus else {})
         scratch = folder.parent / ".tune"
+        searcher = TuneSearcher(source, folder.resolve(), machine.slots if machine.address else None)
         tune.Tuner(
             tune.with_resources(trainable, bundle),
             tune_config=tune.TuneConfig(
-                search_alg=TuneSearcher(source, folder.resolve(), machine.slots if machine.address else None),
+                search_alg=searcher,
                 num_samples=10**9,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: str(trial.trial_id),
@@ -182,6 +227,8 @@ def run(
             ),
         ).fit()  # fmt: skip
         shutil.rmtree(scratch, ignore_errors=True)
+        if searcher.error is not None:
+            raise searcher.error
     finally:
         ray.shutdown()
 
@@ -204,17 +251,12 @@ def _connect(splits: Mapping[str, Splits], resources: Resources, machine: Machin
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     if machine.address is not None:
         try:
-            _knock(machine.address)
             ray.init(address=machine.address, **quiet)
         except (OSError, ValueError, RuntimeError) as error:
-            rule = f"no Ray cluster answers there ({str(error).splitlines()[0][:160]})"
-            remedy = "start one with `ray start --head`, or leave --address out"
-            raise Refused("--address", machine.address, rule, remedy) from None
+            raise _nobody(machine.address, error) from None
         return
     shared = sum(array.nbytes for s in splits.values() for part in (s.train, s.validation, s.test)
                  for array in (part.images, part.labels))  # fmt: skip
-    if resources.gpus and not torch.cuda.is_available():
-        raise Refused("resources/gpus", resources.gpus, "this machine has no GPU", "set it to 0, or give --address")
     slots = machine.slots or slots_here(resources)
     ray.init(
         address="local", num_cpus=slots * resources.cpus, include_dashboard=False,
@@ -222,8 +264,18 @@ def _connect(splits: Mapping[str, Splits], resources: Resources, machine: Machin
     )  # fmt: skip
 
 
+def _nobody(address: str, error: Exception) -> Refused:
+    rule = f"no Ray cluster answers there ({str(error).splitlines()[0][:160]})"
+    return Refused("--address", address, rule, "start one with `ray start --head`, or leave --address out")
+
+
 def _knock(address: str) -> None:
     """Raises OSError where nothing listens; Ray itself would try for minutes."""
+    if address == "auto":
+        note = Path("/tmp/ray/ray_current_cluster")  # where `ray start` writes it
+        address = os.environ.get("RAY_ADDRESS") or (note.read_text().strip() if note.exists() else "")
+        if not address:
+            raise OSError("none was started on this machine")
     host, colon, port = address.rpartition("://")[2].rpartition(":")
     if colon and port.isdecimal():
         socket.create_connection((host, int(port)), timeout=10).close()

@@ -87,10 +87,21 @@ def _cell(spec: Spec, arm: str, n: int) -> Cell:
     elif own:
         raise Refused(f"arms/{arm}/{next(iter(own))}", "a range", "search/trials is 0", "fix the value, or search")
     space = {key: range_ for key, range_ in {**offered, **own}.items() if key not in fixed}
+    _check_ranges(space, fixed, arm)
     cell = Cell(arm, n, fixed, space)
     _check_domains(cell)
     _check_validation(spec, cell)
     return cell
+
+
+def _check_ranges(space: Mapping[str, Range], fixed: Mapping[str, Any], arm: str) -> None:
+    for key in space:
+        inside = {path.removeprefix(f"{key}/"): value for path, value in fixed.items() if path.startswith(f"{key}/")}
+        if inside:
+            remedy = "a range is {low: …, high: …, log: true} or {choices: [ … ]}"
+            raise Refused(f"arms/{arm}/{key}", inside, "is neither a value nor a range", remedy)
+        if key.startswith("data/") and key != "data/augment":
+            raise Refused(f"arms/{arm}/{key}", "a range", "the data are the same for every trial of a cell", "fix it")
 
 
 def _epochs(given: Mapping[str, Any], arm: str) -> int:
@@ -104,7 +115,8 @@ def _check_domains(cell: Cell) -> None:
     """Both ends of every range must be values that the trial accepts."""
     middle = {key: range_.value(range_.centre()) for key, range_ in cell.space.items()}
     for key, range_ in cell.space.items():
-        for end in range_.ends():
+        within = [range_.low + 0.381966 * (range_.high - range_.low)] if isinstance(range_, Float) else []
+        for end in (*range_.ends(), *map(range_.value, within)):  # within: a field of whole numbers has no ranges
             try:
                 cell.config({**middle, key: end}, seed=0)
             except Refused as refused:
@@ -159,6 +171,11 @@ def load_data(plan: Iterable[Cell]) -> dict[str, Splits]:
         key = data_key(config)
         if key not in loaded:
             loaded[key] = config.data.splits()
+        if cell.space and not len(loaded[key].validation):
+            raise Refused(
+                f"arms/{cell.arm}/data/validation", config.data.validation,
+                "leaves no image for the search to choose by", "hold out a fraction such as 0.2",
+            )  # fmt: skip
         try:
             check_batch_sizes(config, len(loaded[key].train))
         except Refused as refused:

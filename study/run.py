@@ -34,7 +34,7 @@ GAP_METRICS = {"gap_batch": "gap/batch", "gap_batch_low": "gap/batch_low", "gap_
                "test_high": "test/accuracy_high"}  # fmt: skip
 
 
-class Interrupted(Exception):
+class Interrupted(KeyboardInterrupt):
     """Ctrl-C: the study stopped before its end, and can go on."""
 
 
@@ -80,26 +80,28 @@ def run(spec: Spec, directory: Directory, machine: engine.Machine, tracking_uri:
     plan = cells(spec)
     directory.check(spec)
     splits = load_data(plan)
+    engine.check(spec.resources, machine)
     if machine.address is None:
         for cell in plan:
             resolve_device(cell.typical.device)
-    with directory.owned(spec):
+    with directory.owned(spec), _told(directory):
         identity = directory.identity(tracking_uri)
+        directory.begin(identity)
         store = open_store(spec.name, directory, identity, create=True)
-        directory.write(spec, identity)
+        directory.accept(spec)
         mend(directory.journal)
         ledger = Ledger(open_storage(directory.journal), spec, plan)
         store.describe(_facts(spec, plan))
-        recorder = Recorder(store, ledger, git_commit())
-        work = Work(ledger, recorder, display)
+        work = Work(ledger, Recorder(store, ledger, git_commit()), display)
         if not ledger.done:
-            with display.live({name: cell.count() for name, cell in ledger.cells.items()}), _told(directory):
+            with display.live({name: cell.count() for name, cell in ledger.cells.items()}):
                 engine.run(work, splits, spec.resources, directory.trials, machine, display.ready)
         summarise(spec, plan, ledger, store)
         write_reports(store, directory)
     if work.failures:
         folder, reason = work.failures[0]
-        raise Failed(f"{len(work.failures)} trials failed, first {folder}: {reason.strip()}")
+        last = reason.strip().splitlines()[-1]
+        raise Failed(f"{len(work.failures)} trials failed, first {folder}: {last} (all of it in its tag `reason`)")
     if not ledger.done:
         raise Interrupted
     return store
@@ -107,7 +109,7 @@ def run(spec: Spec, directory: Directory, machine: engine.Machine, tracking_uri:
 
 @contextmanager
 def _told(directory: Directory) -> Iterator[None]:
-    """Whatever ends the engine becomes one message; the traceback is kept in the directory."""
+    """Whatever ends the run becomes one message; the traceback is kept in the directory."""
     try:
         yield
     except (Refused, KeyboardInterrupt):
@@ -146,7 +148,9 @@ def summarise(spec: Spec, plan: Sequence[Cell], ledger: Ledger, store: Store) ->
         metrics |= {"trials/diverged": float(count.diverged), "trials/done": float(count.done)}
         complete = count.done + count.diverged >= count.total
         record = store.open_run(known[name, "cell", ""], name, {}, {}, None)
-        store.close(record, {"status": "complete" if complete else "running"}, metrics, ok=True)
+        status = "complete" if complete else "running"
+        gap = "defined" if "gap/batch" in metrics else "undefined"  # a former one cannot be taken back
+        store.close(record, {"status": status, "gap": gap}, metrics, ok=True)
 
 
 def write_reports(store: Store, directory: Directory) -> list[Path]:

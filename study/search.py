@@ -100,9 +100,19 @@ class CellSearch:
         self.budget = spec.search.trials if cell.space else 0
         self.keys = {optuna_key(key, range_): key for key, range_ in cell.space.items()}
         self.distributions = {optuna_key(key, range_): distribution(range_) for key, range_ in cell.space.items()}
+        self._check_ranges()
         self.failed: set[int] = set()  # search trials that this process gave up
         self.ended_confirms = {key for key in storage.get_study_user_attrs(self.study_id) if key.startswith("confirm/")}
         self._confirm: list[Assignment] = []
+
+    def _check_ranges(self) -> None:
+        """Raises Refused when the trials so far were drawn from other ranges: another version's, or another spec's."""
+        for trial in self.trials:
+            for key, drawn_from in trial.distributions.items():
+                if self.distributions.get(key) != drawn_from:
+                    rule = f"trial {trial.number} of {self.cell.name} was drawn from {drawn_from}"
+                    remedy = "use the version that began the study, or another --dir"
+                    raise Refused(key, str(self.distributions.get(key)), rule, remedy)
 
     # What exists
 
@@ -131,11 +141,14 @@ class CellSearch:
     def count(self) -> Count:
         """Where the cell stands, as the storage tells it."""
         attrs = self.storage.get_study_user_attrs(self.study_id)
+        confirms = [_confirm_key(trial) for trial in self.confirm()]
         states = [trial.user_attrs.get("status", "running") for trial in self.trials]
-        states += [ended["status"] for key, ended in attrs.items() if key.startswith("confirm/")]
+        states += [attrs[key]["status"] for key in confirms if key in attrs]
+        hopeless = self.searched and not confirms  # every search trial diverged: there is nothing to confirm
         values = [trial.value for trial in self.trials if trial.user_attrs.get("status") == "complete"]
+        total = self.budget + (0 if hopeless else self.spec.confirm.seeds)
         return Count(
-            self.budget + self.spec.confirm.seeds, states.count("complete"), states.count("running"),
+            total, states.count("complete"), states.count("running"),
             states.count("diverged"), states.count("failed"), max((v for v in values if v is not None), default=None),
         )  # fmt: skip
 

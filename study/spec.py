@@ -25,13 +25,30 @@ ELSEWHERE = {
 def _partial_config(given: Any) -> Any:
     """A part of a trial's configuration: known keys only, none that the spec states elsewhere."""
     if not isinstance(given, Mapping):
-        raise Refused("", given, "a mapping is wanted", f"known: {', '.join(sorted(TrialConfig.model_fields))}")
+        raise Refused("", given, "a mapping is wanted", f"known: {', '.join(_SETTABLE)}")
     for key in given:
         if key in ELSEWHERE:
             raise Refused(str(key), given[key], "is not set here", f"use {ELSEWHERE[key]}")
         if key not in TrialConfig.model_fields:
-            raise Refused(str(key), given[key], "unknown key", nearest(str(key), TrialConfig.model_fields))
-    return given
+            raise Refused(str(key), given[key], "unknown key", nearest(str(key), _SETTABLE))
+    return {key: _section(key, value) for key, value in given.items()}
+
+
+_SETTABLE = sorted(set(TrialConfig.model_fields) - set(ELSEWHERE))
+
+
+def _section(key: str, value: Any) -> Any:
+    """A plug-in by its name alone becomes a mapping; a section that is no mapping is refused."""
+    if key in ("model", "data", "optimizer", "schedule") and isinstance(value, str):
+        return {"name": value}
+    if key in ("model", "data", "optimizer", "schedule", "trick", "probe") and not isinstance(value, Mapping):
+        raise Refused(key, value, "a mapping is wanted", "for example trick: {discard: {p: 0.3, epochs: 8}}")
+    if key in ("trick", "probe"):
+        for name, options in value.items():
+            if options is not None and not isinstance(options, Mapping):
+                raise Refused(f"{key}/{name}", options, "a mapping of options is wanted", "write its options in braces")
+        return {name: options or {} for name, options in value.items()}
+    return value
 
 
 Partial = Annotated[dict[str, Any], BeforeValidator(_partial_config)]

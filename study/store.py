@@ -98,6 +98,7 @@ class Store:
         """The run with these tags: the `known` one, or a new one."""
         if known is not None:
             self.client.update_run(known.info.run_id, status="RUNNING")
+            self.client.log_batch(known.info.run_id, tags=[RunTag(key, text) for key, text in tags.items()])
             history = self.client.get_metric_history(known.info.run_id, "train/loss")
             return Record(known.info.run_id, max((point.step for point in history), default=0))
         nesting = {"mlflow.parentRunId": parent} if parent else {}
@@ -106,13 +107,25 @@ class Store:
         return Record(run.info.run_id)
 
     def log(self, record: Record, rows: Sequence[tuple[int, Mapping[str, float]]]) -> None:
-        """Append metrics by step; steps that the run already holds are left alone."""
+        """Append metrics by step; steps that the run already holds are left alone.
+
+        A step's train/loss is written last: it is what tells a step that is there from one that was cut off.
+        """
         now = int(time.time() * 1000)
         fresh = [(step, row) for step, row in rows if step > record.last_step]
-        metrics = [Metric(key, value, now, step) for step, row in fresh for key, value in row.items()]
-        for start in range(0, len(metrics), LIMIT):
-            self.client.log_batch(record.run_id, metrics=metrics[start : start + LIMIT])
+        batch: list[Metric] = []
+        for step, row in fresh:
+            whole = [Metric(key, row[key], now, step) for key in sorted(row, key="train/loss".__eq__)]
+            if len(batch) + len(whole) > LIMIT:
+                self._log_metrics(record.run_id, batch)
+                batch = []
+            batch += whole
+        self._log_metrics(record.run_id, batch)
         record.last_step = max((step for step, _ in fresh), default=record.last_step)
+
+    def _log_metrics(self, run_id: str, metrics: list[Metric]) -> None:
+        for start in range(0, len(metrics), LIMIT):
+            self.client.log_batch(run_id, metrics=metrics[start : start + LIMIT])
 
     def close(self, record: Record, tags: Mapping[str, str], metrics: Mapping[str, float], *, ok: bool) -> None:
         """Final metrics (once, whatever `log` wrote), final tags, and the run's end."""

@@ -33,12 +33,13 @@ def chart(table: pd.DataFrame, results: Results) -> alt.ConcatChart:
 
 def _panel(table: pd.DataFrame, results: Results, arm: str, size: int, *, first: bool, last: bool) -> alt.LayerChart:
     here = table[(table["arm"] == arm) & (table["batch_size"] == size)]
+    epochs = int(table["epoch"].max())
     base = alt.Chart(here).encode(
         x=alt.X(
             "epoch:Q",
             title="epoch" if last else None,
-            scale=alt.Scale(domain=[1, max(2, int(table["epoch"].max()))], nice=False),
-            axis=alt.Axis(tickMinStep=1, format="d", grid=False, tickCount=5, labels=last),
+            scale=alt.Scale(domain=[1, max(2, epochs)], nice=False),
+            axis=alt.Axis(values=list(range(1, epochs + 1, 1 + epochs // 6)), format="d", grid=False, labels=last),
         ),
         color=look.colour(results.arms, legend=None),
     )

@@ -10,6 +10,7 @@ from study.plan import cells, data_key, load_data, search_seed
 from study.search import Outcome
 from study.spec import load
 from tests.study.commands import study
+from tests.study.compare import same
 from trainables.checkpoint import Progress
 
 
@@ -127,6 +128,52 @@ def test_what_stops_the_engine_is_one_message_and_a_log(capsys, tmp_path, monkey
     assert "study: the run stopped: RuntimeError: the disk is full (all of it in" in said
     assert "Traceback" not in said
     assert "first line" in (tmp_path / "s" / "error.log").read_text()
+
+
+def test_an_error_in_a_callback_is_kept_and_ends_the_run(plan, tmp_path):
+    source = Source(plan)
+    searcher = TuneSearcher(source, tmp_path, slots=None)
+    halt = engine.Halt(searcher)
+    searcher.suggest("a")
+    source.report = None  # what is called next breaks
+    assert not halt.stop_all()
+    searcher.on_trial_result("a", {"progress": Progress("running", [(1, {})])})
+    assert halt.stop_all()
+    assert isinstance(searcher.error, TypeError)
+    assert searcher.suggest("b") == searcher.FINISHED
+
+
+def test_a_store_that_breaks_in_the_middle_is_one_message_and_the_study_goes_on_later(
+    capsys, smoke, tmp_path, monkeypatch
+):
+    from study.store import Store
+
+    written = []
+
+    def breaks(self, record, rows):
+        written.append(rows)
+        if len(written) > 3:
+            raise RuntimeError("database is locked")
+        original(self, record, rows)
+
+    original = Store.log
+    monkeypatch.setattr(Store, "log", breaks)
+    result = study(capsys, "run", "smoke", "--dir", tmp_path / "s")
+    assert result.status == 1
+    assert "the run stopped: RuntimeError: database is locked (all of it in" in " ".join(result.err.split())
+    monkeypatch.setattr(Store, "log", original)
+    assert study(capsys, "run", "smoke", "--dir", tmp_path / "s").status == 0
+    same(tmp_path / "s", smoke)
+
+
+def test_a_store_whose_making_was_cut_off_is_made_again(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "run", lambda *_: None)
+    folder = tmp_path / "s"
+    folder.mkdir()
+    (folder / "store.yaml").write_text("study_id: one\n")
+    (folder / "mlflow.db").write_bytes(b"half a database")
+    assert study(capsys, "run", "smoke", "--dir", folder).status == 130
+    assert run.open_store("smoke", run.Directory(folder), {"study_id": "one"}).facts()["study_id"] == "one"
 
 
 def test_failed_trials_end_the_study_with_status_1_and_their_reason(capsys, tmp_path, monkeypatch):

@@ -58,6 +58,17 @@ SET = [
     ("nothing fixed, no search", "search/trials=0", r"arms/sgd/optimizer/lr = None: is required; give it a value"),
     ("search without validation", "base/data/validation=0", r"data/validation = 0: the search chooses by validation accuracy"),
     ("too many images", "base/data/train_size=99999", r"data/train_size = 99999: digits has 1437 images there"),
+    ("range without an end", "arms/sgd/optimizer/lr={low: 0.1}", r"arms/sgd/optimizer/lr = \{'low': 0\.1\}: is neither a value nor a range; a range is \{low"),
+    ("range misspelt", "arms/sgd/optimizer/lr={lo: 0.1, high: 1}", r"arms/sgd/optimizer/lr = .*: is neither a value nor a range"),
+    ("range with a stranger", "arms/sgd/optimizer/beta={low: 0.1, high: 1, lgo: true}", r"arms/sgd/optimizer/beta = .*: is neither a value nor a range"),
+    ("no choices", "arms/sgd/optimizer/lr={choices: []}", r"arms/sgd/optimizer/lr = \{'choices': \[\]\}: is neither a value nor a range"),
+    ("searched data", "base/data/train_size={choices: [200, 240]}", r"arms/sgd/data/train_size = 'a range': the data are the same for every trial"),
+    ("a range of whole numbers", "base/micro_batch={low: 2, high: 9}", r"micro_batch = 5\.5: must be a valid integer"),
+    ("no image to choose by", "base/data/validation=0.001", r"data/validation = 0\.001: leaves no image for the search to choose by"),
+    ("a section left empty", "base/schedule=null", r"base/schedule = None: a mapping is wanted"),
+    ("tricks left empty", "arms/sgd/trick=null", r"arms/sgd/trick = None: a mapping is wanted"),
+    ("a trick as a number", "arms/sgd/trick={discard: 0.3}", r"arms/sgd/trick/discard = 0\.3: a mapping of options is wanted"),
+    ("a GPU that is not there", "resources/gpus=1", r"resources/gpus = 1\.0: this machine has no GPU"),
     ("no epochs", "base/epochs=0", r"epochs = 0: a whole number of at least 1"),
     ("name with a slash", "name=a/b", r"name = 'a/b': String should match pattern"),
     ("name left out", "name=null", r"name = None: .*valid string"),
@@ -72,7 +83,7 @@ SET = [
 
 @pytest.mark.parametrize(("override", "pattern"), [row[1:] for row in SET], ids=[row[0] for row in SET])
 def test_a_bad_spec_is_refused_before_anything_is_stored(capsys, tmp_path, override, pattern):
-    if "cuda" in override and __import__("torch").cuda.is_available():
+    if re.search("cuda|gpus", override) and __import__("torch").cuda.is_available():
         pytest.skip("there is a GPU here")
     one_message(study(capsys, "run", "smoke", "--dir", tmp_path / "new", "--set", override), 2, pattern)
     assert not (tmp_path / "new").exists()
@@ -163,6 +174,19 @@ def test_a_store_that_belongs_to_another_directory_is_refused(capsys, smoke, tmp
     result = study(capsys, "run", "smoke", "--dir", tmp_path / "new", "--tracking-uri", default_uri(smoke))
     one_message(
         result, 2, r"name = 'smoke': the store at .* has an experiment of this name from another directory; rename"
+    )
+    assert stored(smoke) == before
+
+
+def test_ranges_that_changed_under_a_study_are_refused(capsys, smoke, monkeypatch):
+    from search_spaces import Float, lars
+
+    before = stored(smoke)
+    wider = {"optimizer/gamma": Float(1, 2), "optimizer/excluded_lr": Float(1, 2)}
+    monkeypatch.setattr(lars, "space", lambda *_: wider)
+    result = study(capsys, "run", "smoke", "--dir", smoke)
+    one_message(
+        result, 2, r"optimizer/gamma = .*: trial 0 of lars/16 was drawn from FloatDistribution.*use the version"
     )
     assert stored(smoke) == before
 

@@ -35,6 +35,12 @@ def test_an_override_that_names_another_optimizer_starts_it_afresh():
     assert spec.arms["sgd"]["optimizer"] == {"name": "lars", "gamma": 0.1}
 
 
+def test_a_plug_in_may_be_named_alone_and_a_trick_left_without_options():
+    spec = load("smoke", overrides=["base/schedule=constant", "base/probe={guards: null}"])
+    assert spec.base["schedule"] == {"name": "constant"}
+    assert cells(spec)[0].typical.flat()["probe/guards"] == {}
+
+
 def test_specs_are_frozen():
     with pytest.raises(ValueError, match="frozen"):
         load("smoke").name = "other"
