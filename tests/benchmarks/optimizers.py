@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=15, help="turns of a step; a training step takes a fifth")
-    parser.add_argument("--batch", type=int, default=16, help="images of the batch")
+    parser.add_argument("--batch", type=int, default=64, help="images of the batch")
     parser.add_argument("--no-curvature", action="store_true", help="leave CBLR out")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -200,7 +200,7 @@ def main() -> None:
         bench_steps(model, options.repeats, options.device)
         if not options.no_curvature:
             print(f"{name}: a training step of {options.batch} images, relative to the plain one")
-            bench_curvature(MODELS[name], images, labels, max(3, options.repeats // 5), options.device)
+            bench_curvature(MODELS[name], images, labels, max(2, options.repeats // 5), options.device)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -19,7 +20,7 @@ from trainables.settings import about
 
 R_MAX = 100.0
 FLOOR = 1e-12
-PIECE = 1 << 16  # entries of which a step's dozen temporaries stay in cache
+PIECE = 1 << 18  # entries of which a step's dozen temporaries stay in cache
 SHOWN = 4096  # entries a tensor of which `radii` gives the median
 Estimate = Literal["hutchinson", "gnb", "exact"]
 
@@ -204,7 +205,9 @@ class CBLR(LayerWise):
     def _move(self, group: dict[str, Any], w: Tensor, g: Tensor) -> Tensor:
         """One tensor's step, each entry at its own rate; which guards fired, (3,)."""
         tensors = [w, g, self._buffer(w), self.state[w]["curvature"]]
-        if w.device.type == "cpu" and w.numel() and all(x.is_contiguous() for x in tensors):
+        if w.numel() == 0:
+            return torch.zeros(3, dtype=torch.bool, device=w.device)
+        if w.device.type == "cpu" and all(x.is_contiguous() for x in tensors):
             # piece by piece: in cache, temporaries cost nothing beside the arithmetic
             pieces = zip(*(torch.split(x.view(-1), PIECE) for x in tensors), strict=True)
             return torch.stack([_move(group, *piece) for piece in pieces]).any(0)
@@ -213,7 +216,7 @@ class CBLR(LayerWise):
     def _guarded_radius(self, group: dict[str, Any], batch: Batch) -> Tensor:
         curvatures = [self.state[w]["curvature"] for w in batch.weights]
         free = medians(_radii(batch, curvatures))
-        batch.fired["floor"] = torch.stack([_flat(_decayed(h, group), group["floor"]) for h in curvatures])
+        batch.fired["floor"] = torch.stack([(_decayed(h, group) < group["floor"]).any() for h in curvatures])
         batch.fired["r_max"] = free > group["r_max"]
         return free.clamp_max(group["r_max"])
 
@@ -221,10 +224,6 @@ class CBLR(LayerWise):
 def _decayed(h: Tensor, options: Mapping[str, Any]) -> Tensor:
     """|h + β|, of -h where the loss is maximised."""
     return torch.add(options["weight_decay"], wide(h), alpha=-1 if options["maximize"] else 1).abs_()
-
-
-def _flat(h: Tensor, floor: float) -> Tensor:
-    return (h < floor).any()
 
 
 def _radii(batch: Batch, curvatures: list[Tensor]) -> Iterator[Tensor]:
@@ -238,17 +237,17 @@ def _move(group: dict[str, Any], w: Tensor, g: Tensor, v: Tensor, h: Tensor) -> 
     beta, momentum, r_max = group["weight_decay"], group["momentum"], group["r_max"]
     d = torch.add(wide(g), wide(w), alpha=beta) if beta else wide(g)
     h = _decayed(h, group)
-    fired = [_flat(h, group["floor"])]
+    flat = h.amin() < group["floor"]
     free = radius(d, h, group["floor"])
-    fired.append((free > r_max).any())
+    capped = free.amax() > r_max
     rate = min(float(group["lr"]), torch.finfo(d.dtype).max / r_max)  # times R it is finite, so 0 gradients stay 0
     step = free.clamp_max_(r_max).mul_(rate).mul_(d)
     bound = largest_step(w.dtype, momentum)
-    fired.append((step.abs() > bound).any() | bool(rate < group["lr"]))
-    # a non-finite gradient is none of this guard's business: it propagates
-    step = torch.where(g.isfinite(), step.clamp(-bound, bound), step)
+    cut = (torch.linalg.vector_norm(step, math.inf) > bound) | bool(rate < group["lr"])
+    # adding 0 · g: a non-finite gradient is none of this guard's business and propagates
+    step = step.clamp_(-bound, bound).add_(wide(g), alpha=0.0)
     w.sub_(v.mul_(momentum).add_(step))
-    return torch.stack(fired)
+    return torch.stack([flat, capped, cut])
 
 
 class CBLRSettings(LayerWiseSettings):
