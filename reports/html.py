@@ -37,7 +37,7 @@ def write(store: Store, out: Path) -> Path:
     results = read(store)
     out.mkdir(parents=True, exist_ok=True)
     results.gaps.to_csv(out / "gap.csv", index=False)
-    drawn = [draw(figure, results) for figure in FIGURES]
+    drawn = figures(results)
     for each in drawn:
         if each.spec:
             each.data.to_csv(out / f"{each.figure.name}-data.csv", index=False)
@@ -45,6 +45,12 @@ def write(store: Store, out: Path) -> Path:
     index = out / "index.html"
     index.write_text(page(results, drawn), encoding="utf-8")
     return index
+
+
+def figures(results: Results) -> list[Drawn]:
+    """Every figure of the page, but those that only some studies have."""
+    drawn = [draw(figure, results) for figure in FIGURES]
+    return [each for each in drawn if each.spec or each.figure.absent]
 
 
 def draw(figure: Figure, results: Results) -> Drawn:

@@ -78,6 +78,5 @@ def caption(_: Results) -> str:
 
 
 FIGURE = Figure(
-    "curvature", "Curvature estimates", caption, data, chart,
-    "No trial compared curvature estimates: a spec asks for it by `probe: {curvature: {}}`.",
+    "curvature", "Curvature estimates", caption, data, chart, absent=None,
 )  # fmt: skip

@@ -20,4 +20,4 @@ class Figure:
     caption: Callable[[Results], str]  # read out by screen readers too
     data: Callable[[Results], pd.DataFrame]  # empty where the study has nothing to draw
     chart: Callable[[pd.DataFrame, Results], alt.TopLevelMixin]
-    absent: str  # said in the chart's place where the data are empty
+    absent: str | None  # said in the chart's place where the data are empty; None leaves the figure out
