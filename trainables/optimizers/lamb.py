@@ -63,7 +63,8 @@ class LAMB(TensorWise):
         if not group["excluded"]:
             w = norms(params)
             fired["zero_norm"] = (w == 0) | (lengths == 0)
-            radius = torch.where(fired["zero_norm"], 1.0, w / lengths)
+            ratio = (w / lengths).clamp_max(torch.finfo(lengths.dtype).max)  # a denormal length: rate 0 is still 0
+            radius = torch.where(fired["zero_norm"], 1.0, ratio)
         rates = group["lr"] * (torch.ones_like(lengths) if radius is None else radius)
         rates, fired["overflow"] = self._bounded(rates, lengths, params[0].dtype, momentum=0.0)
         if together:
@@ -98,7 +99,8 @@ def _directions_one_by_one(
 ) -> list[Tensor]:
     directions = []
     for w, g, state, u in zip(params, grads, states, room, strict=True):
-        if fused.fits(w, state["mean"], g):
+        # the kernel takes g - m, which could overflow
+        if fused.fits(w, state["mean"], g) and float(torch.linalg.vector_norm(g)) < fused.LARGEST:
             moments = state["mean"], state["mean_square"]
             fused.adam(u, *moments, g, group["momentum"], group["beta2"], group["eps"], state["step"])
             directions.append(u.add_(w, alpha=group["weight_decay"]) if group["weight_decay"] else u)

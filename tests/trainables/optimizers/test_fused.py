@@ -40,6 +40,17 @@ def test_kernel_and_plain_path_agree(rule: Any, beta: float, monkeypatch: pytest
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
+def test_lamb_turns_from_one_huge_gradient_to_its_opposite() -> None:
+    """The kernel's own difference of gradient and mean would overflow."""
+    p = nn.Parameter(torch.ones(2, 2))
+    optimizer = LAMB([p], 0.1)
+    for g in (3e38, -3e38, 3e38, -3e38):
+        p.grad = torch.full((2, 2), g)
+        optimizer.step()
+    assert p.isfinite().all()
+    assert all(state["mean"].isfinite().all() for state in optimizer.state.values())
+
+
 def test_a_kernel_is_used_only_where_it_is_right() -> None:
     w, v, g = (torch.ones(4, 3, 2, 2) for _ in range(3))
     assert fused.fits(w, v, g, 0.1) is fused.ENABLED

@@ -127,6 +127,13 @@ def test_lamb_with_ratio_one_is_adamw(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-13)
 
 
+def test_lamb_at_rate_zero_stays_even_where_its_direction_nearly_vanishes() -> None:
+    p = nn.Parameter(torch.ones(1, 1, dtype=torch.float64))
+    p.grad = torch.zeros(1, 1, dtype=torch.float64)
+    LAMB([p], 0.0, weight_decay=2e-313).step()
+    assert p.item() == 1
+
+
 def test_lamb_steps_have_the_length_of_the_weights() -> None:
     params = parameters()
     for w, _, step in first_steps(LAMB(params, 1e-3, weight_decay=0.1, exclude="none"), params):
