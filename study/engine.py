@@ -221,7 +221,7 @@ def run(
                 trial_dirname_creator=lambda trial: str(trial.trial_id),
             ),
             run_config=tune.RunConfig(
-                name="run", storage_path=str(scratch.resolve()), verbose=0,
+                name="run", storage_path=str(scratch.resolve()), verbose=0, stop=Halt(searcher),
                 failure_config=tune.FailureConfig(max_failures=2),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
@@ -241,12 +241,7 @@ def slots_here(resources: Resources) -> int:
 
 
 def _connect(splits: Mapping[str, Splits], resources: Resources, machine: Machine) -> None:
-    for name in (
-        "ray",
-        "ray.tune",
-        "ray.train",
-        "ray.air",
-    ):  # a trial's failure reaches the user by its record
+    for name in ("ray", "ray.tune", "ray.train", "ray.air"):  # a trial's failure reaches the user by its record
         logging.getLogger(name).setLevel(logging.CRITICAL)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     if machine.address is not None:
