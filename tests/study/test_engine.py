@@ -157,10 +157,14 @@ def test_a_store_that_breaks_in_the_middle_is_one_message_and_the_study_goes_on_
         original(self, record, rows)
 
     original = Store.log
+    asked = []
+    stop_all = engine.Halt.stop_all
+    monkeypatch.setattr(engine.Halt, "stop_all", lambda halt: asked.append(stop_all(halt)) or asked[-1])
     monkeypatch.setattr(Store, "log", breaks)
     result = study(capsys, "run", "smoke", "--dir", tmp_path / "s")
     assert result.status == 1
     assert "the run stopped: RuntimeError: database is locked (all of it in" in " ".join(result.err.split())
+    assert asked[-1]  # Tune was told to stop, and did not run what was left
     monkeypatch.setattr(Store, "log", original)
     assert study(capsys, "run", "smoke", "--dir", tmp_path / "s").status == 0
     same(tmp_path / "s", smoke)
