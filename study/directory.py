@@ -29,6 +29,11 @@ class Directory:
         self.trials, self.report = path / "trials", path / "report"
         self.identity_file = path / "store.yaml"
 
+    @property
+    def begun(self) -> bool:
+        """Whether a store has accepted the study: from then on there may be results to lose."""
+        return self.spec_file.exists() or self.journal.exists()
+
     def spec(self) -> Spec:
         """The resolved spec of the study here. Raises Refused where there is none."""
         if not self.spec_file.is_file():
@@ -61,7 +66,7 @@ class Directory:
             raise Refused(
                 "store.yaml", path, "is damaged", "restore it from a copy, or start in another --dir"
             ) from None
-        if not self.spec_file.exists():  # no store has accepted it yet: another may be tried
+        if not self.begun:  # no store has accepted it yet: another may be tried
             return fresh | {"study_id": known["study_id"]}
         if asked and asked != known.get("tracking_uri"):
             where = known.get("tracking_uri", "mlflow.db in its directory")
@@ -94,7 +99,7 @@ class Directory:
     def begin(self, identity: dict[str, str]) -> None:
         """Before the store is opened: note whose it will be, and clear away one whose making was cut off."""
         _write(self.identity_file, yaml.safe_dump(identity))
-        if not self.spec_file.exists():
+        if not self.begun:
             (self.path / "mlflow.db").unlink(missing_ok=True)
 
     def accept(self, spec: Spec) -> None:

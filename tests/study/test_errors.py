@@ -219,6 +219,13 @@ def test_a_damaged_file_is_named_and_left_alone(capsys, smoke, tmp_path, file, p
     assert (copy / file).read_text() == "{[ nonsense\n" * 3
 
 
+def test_a_study_that_lost_its_spec_keeps_its_results(capsys, smoke, tmp_path):
+    copy = shutil.copytree(smoke, tmp_path / "copy")
+    (copy / "spec.yaml").unlink()
+    assert study(capsys, "run", "smoke", "--dir", copy).status == 0
+    assert stored(copy) == stored(smoke)
+
+
 def test_a_store_that_lost_trials_is_named(capsys, smoke, tmp_path):
     copy = shutil.copytree(smoke, tmp_path / "copy")
     (copy / "mlflow.db").unlink()
