@@ -74,6 +74,7 @@ def run(
         )
         raise typer.Exit(1) from None
     _print_gaps(store)
+    _print_alarms(store)
     out.print(f"report: {directory.report / 'index.html'}", soft_wrap=True)
 
 
@@ -85,6 +86,7 @@ def check(spec: SpecArgument, set: SetOption = [], scale: ScaleOption = None, sl
     from study.estimate import estimate
     from study.plan import cells, load_data
     from study.progress import duration
+    from study.search import pruning
 
     _check_slots(slots)
     study = specs.load(spec, scale=scale, overrides=set)
@@ -104,6 +106,9 @@ def check(spec: SpecArgument, set: SetOption = [], scale: ScaleOption = None, sl
             ", ".join(cell.space) or "–",
         )
     out.print(table)
+    if study.search.pruner.name != "none":
+        for cell in plan:
+            out.print(f"pruning in {cell.name}: {pruning(study, cell)}", soft_wrap=True)
     at_once = slots or engine.slots_here(study.resources)
     trials = sum(cost.search + cost.confirm for cost in costs)
     seconds = sum((cost.search + cost.confirm) * cost.seconds for cost in costs) / at_once
@@ -259,6 +264,18 @@ def _print_gaps(store: Store) -> None:
         )  # fmt: skip
     out.print(table)
     out.print(verdict(trials, facts["baseline"], order).headline)
+
+
+def _print_alarms(store: Store) -> None:
+    """Where a search ended at the edge of what it was allowed to try."""
+    cells = store.cells()
+    if "boundary" not in cells:
+        return
+    for cell, edges in zip(cells["cell"], cells["boundary"], strict=True):
+        if isinstance(edges, str) and edges:
+            out.print(
+                f"at the edge: {cell}: {edges}; a wider range, or search/widen: true, may find better", soft_wrap=True
+            )
 
 
 def _percent(value: float) -> str:
