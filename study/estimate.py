@@ -37,7 +37,7 @@ def estimate(spec: Spec, plan: Sequence[Cell], splits: Mapping[str, Splits]) -> 
         key = f"{config.model}{config.data.name}{min(config.batch_size, TIMED_BATCH)}"
         if key not in rates:
             rates[key] = _images_per_second(config, splits[data_key(config)])
-        steps = sum(images // batch_size(config, epoch) for epoch in range(1, config.epochs + 1))
+        steps = sum(images // batch_size(config, epoch, images) for epoch in range(1, config.epochs + 1))
         search = spec.search.trials if cell.space else 0
         costs.append(Cost(search, spec.confirm.seeds, config.epochs, steps, config.epochs * images / rates[key]))
     return costs
