@@ -76,6 +76,11 @@ class Count:
     failed: int = 0
     best: float | None = None  # validation accuracy
 
+    @property
+    def ended(self) -> int:
+        """Trials that need not run again."""
+        return self.done + self.diverged
+
 
 def optuna_key(key: str, range_: Range) -> str:
     """The parameter's name in Optuna: `1-optimizer/momentum` where 1 - value is drawn."""
