@@ -61,7 +61,7 @@ def complete(directory: Directory, spec: Spec) -> bool:
         and page.is_file()
         and page.stat().st_mtime_ns >= directory.journal.stat().st_mtime_ns
         and directory.spec() == spec
-        and all(count.ended >= count.total for count in counts(directory).values())
+        and all(count.left <= 0 for count in counts(directory).values())
     )
 
 
@@ -74,8 +74,9 @@ def outlook(
         plan, splits = prepare(spec, machine, shared)
         study = directory.study(name)
         found = counts(study) if study.spec_file.is_file() else {}
-        ended = [found[cell.name].ended if cell.name in found else 0 for cell in plan]
-        left += total(estimate(spec, plan, splits, shared.speed), ended)
+        costs = estimate(spec, plan, splits, shared.speed)
+        ended = {name: count.ended for name, count in found.items()}
+        left += total(costs, [cost.trials - ended.get(cell.name, 0) for cell, cost in zip(plan, costs, strict=True)])
     return left
 
 

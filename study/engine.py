@@ -50,7 +50,7 @@ class Source(Protocol):
     def done(self) -> bool: ...
     def next(self) -> Assignment | None: ...
     def started(self, assignment: Assignment) -> None: ...
-    def report(self, folder: str, rows: list[tuple[int, dict[str, float]]]) -> None: ...
+    def report(self, folder: str, rows: list[tuple[int, dict[str, float]]]) -> Outcome | None: ...
     def end(self, folder: str, outcome: Outcome) -> None: ...
 
 
@@ -109,13 +109,13 @@ def _kept(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Halt(tune.Stopper):  # type: ignore[misc]
-    """Ends the run once the searcher has met an error."""
+    """Tells the searcher what trials report, stops those it gives up, and ends the run once it has met an error."""
 
     def __init__(self, searcher: TuneSearcher) -> None:
         self.searcher = searcher
 
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
-        return False
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return bool(self.searcher.hears(trial_id, result))
 
     def stop_all(self) -> bool:
         return getattr(self.searcher, "error", None) is not None
@@ -128,6 +128,7 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
         super().__init__()
         self.source, self.folder, self.slots = source, folder, slots
         self.folders: dict[str, str] = {}
+        self.stopped: dict[str, Outcome] = {}
         self.error: Exception | None = None  # the first one here: Tune would take it for a trial's
 
     @_kept
@@ -146,24 +147,29 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
         }
 
     @_kept
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+    def hears(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Hand on what a trial reports, before Tune decides whether it goes on; True if it should not."""
         progress = result.get("progress")
-        if isinstance(progress, Progress):
-            self.source.report(self.folders[trial_id], progress.rows)
+        if isinstance(progress, Progress) and trial_id in self.folders:
+            outcome = self.source.report(self.folders[trial_id], progress.rows)
+            if outcome is not None:
+                self.stopped[trial_id] = outcome
+        return trial_id in self.stopped
 
     @_kept
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         if trial_id not in self.folders:
             return
         progress = (result or {}).get("progress")
-        if error or progress is None:
+        if trial_id in self.stopped:
+            outcome = self.stopped.pop(trial_id)
+        elif error or progress is None:
             outcome = Outcome("failed", reason="the worker process died, again and again")
         elif isinstance(progress, Outcome):
             outcome = progress
         elif progress.status == "running":
             return  # Tune is stopping: the trial stays unfinished and goes on next time
         else:
-            self.source.report(self.folders[trial_id], progress.rows)
             outcome = Outcome(progress.status, _last(progress), progress.step, progress.reason)
         folder = self.folders.pop(trial_id)
         self.source.end(folder, outcome)

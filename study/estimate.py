@@ -99,14 +99,12 @@ def estimate(spec: Spec, plan: Sequence[Cell], splits: Mapping[str, Splits], spe
     return costs
 
 
-def total(costs: Iterable[Cost], ended: Iterable[int] | None = None) -> Total:
-    """All trials of the cells, less those of each that have `ended`."""
-    costs = list(costs)
-    left = Total()
-    for cost, gone in zip(costs, ended or [0] * len(costs), strict=True):
-        many = max(0, cost.trials - gone)
-        left += Total(many, many * cost.steps, many * cost.images, many * cost.seconds)
-    return left
+def total(costs: Sequence[Cost], left: Iterable[int] | None = None) -> Total:
+    """All trials of the cells, or those that are `left` of each."""
+    sum_ = Total()
+    for cost, many in zip(costs, [cost.trials for cost in costs] if left is None else left, strict=True):
+        sum_ += Total(many, many * cost.steps, many * cost.images, many * cost.seconds)
+    return sum_
 
 
 def _timings(config: TrialConfig, splits: Splits) -> Timings:

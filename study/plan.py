@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -23,16 +23,28 @@ SEARCH_SEEDS = 10_000  # training seeds below are confirm's, from here on search
 
 @dataclass(frozen=True)
 class Cell:
-    """An arm at a batch size. `fixed` and `space` are keyed as everywhere (`optimizer/gamma`)."""
+    """An arm at a batch size. `fixed` and `space` are keyed as everywhere (`optimizer/gamma`).
+
+    A `repeat` above 0 is another, independent search of the same cell: it tells search luck from seed luck.
+    """
 
     arm: str
     batch_size: int
     fixed: Mapping[str, Any]
     space: Mapping[str, Range]
+    repeat: int = 0
 
     @property
     def name(self) -> str:
-        return f"{self.arm}/{self.batch_size}"
+        """`sgd/32`, and `sgd~1/32` for its first repeat: no arm's name has a ~."""
+        return f"{self.arm}~{self.repeat}/{self.batch_size}" if self.repeat else f"{self.arm}/{self.batch_size}"
+
+    @property
+    def biased(self) -> str:
+        """What makes early curves mislead about the end, so that pruning would be unfair; empty if nothing does."""
+        warm = "schedule/warmup_epochs"
+        reasons = ["warm-up"] if warm in self.space or self.fixed.get(warm, 0) else []
+        return ", ".join([*reasons, *self.typical.trick])
 
     def config(self, values: Mapping[str, Any], seed: int) -> TrialConfig:
         """The configuration of a trial with these searched `values`. Raises Refused outside a domain."""
@@ -68,8 +80,11 @@ def search_seed(spec: Spec, number: int) -> int:
 
 
 def cells(spec: Spec) -> list[Cell]:
-    """Every cell of the spec, in its order. Raises Refused for a setting or range outside its domain."""
-    return [_cell(spec, arm, n) for arm in spec.arms for n in spec.batch_sizes]
+    """Every cell of the spec, in its order, then repeats. Raises Refused for a setting or range outside its domain."""
+    plan = [_cell(spec, arm, n) for arm in spec.arms for n in spec.batch_sizes]
+    return plan + [
+        replace(cell, repeat=number) for cell in plan for number in range(1, spec.search.repeat.get(cell.name, 1))
+    ]
 
 
 def _cell(spec: Spec, arm: str, n: int) -> Cell:
@@ -91,6 +106,10 @@ def _cell(spec: Spec, arm: str, n: int) -> Cell:
         raise Refused(f"arms/{arm}/{next(iter(own))}", "a range", "search/trials is 0", "fix the value, or search")
     space = {key: range_ for key, range_ in {**offered, **own}.items() if key not in fixed}
     _check_ranges(space, fixed, arm)
+    if spec.search.repeat.get(f"{arm}/{n}", 1) > 1 and not space:
+        raise Refused(
+            f"search/repeat/{arm}/{n}", spec.search.repeat[f"{arm}/{n}"], "nothing is searched there", "leave it out"
+        )
     cell = Cell(arm, n, fixed, space)
     try:
         _check_domains(cell)

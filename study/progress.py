@@ -43,7 +43,7 @@ class Display:
     def live(self, counts: Mapping[str, Count]) -> Iterator[None]:
         """Show progress while the study runs inside."""
         self.counts = {name: replace(count, running=0) for name, count in counts.items()}
-        todo = sum(count.total - count.done - count.diverged for count in counts.values())
+        todo = sum(count.left for count in counts.values())
         total = sum(count.total for count in counts.values())
         self.console.print(f"{self.name}: {len(counts)} cells, {total} trials, {todo} to run, {self.slots} at once")
         self.console.print("starting the workers …")
@@ -79,8 +79,8 @@ class Display:
 
     def _line(self) -> str:
         total = sum(count.total for count in self.counts.values())
-        done = sum(count.done + count.diverged for count in self.counts.values())
-        cells = sum(count.done + count.diverged >= count.total for count in self.counts.values())
+        done = sum(count.ended for count in self.counts.values())
+        cells = sum(count.left <= 0 for count in self.counts.values())
         lost = sum(count.diverged for count in self.counts.values())
         diverged = f", {lost} diverged" if lost else ""
         left = self._left()
@@ -96,11 +96,11 @@ class Display:
         work = 0.0
         for name, count in self.counts.items():
             mine = self.seconds.get(name)
-            work += (count.total - count.done - count.diverged) * (sum(mine) / len(mine) if mine else usual)
+            work += count.left * (sum(mine) / len(mine) if mine else usual)
         return max(0.0, work / self.slots)
 
     def _screen(self) -> Group:
-        done = sum(count.done + count.diverged for count in self.counts.values())
+        done = sum(count.ended for count in self.counts.values())
         total = sum(count.total for count in self.counts.values())
         return Group(counts_table(self.counts), ProgressBar(total=total, completed=done, width=60), Text(self._line()))
 
@@ -108,11 +108,11 @@ class Display:
 def counts_table(counts: Mapping[str, Count]) -> Table:
     """A row a cell."""
     table = Table(box=None, pad_edge=False)
-    for title in ("cell", "done", "running", "diverged", "failed", "best val."):
+    for title in ("cell", "done", "running", "pruned", "diverged", "failed", "best val."):
         table.add_column(title, justify="left" if title == "cell" else "right")
     for name, count in counts.items():
         best = f"{100 * count.best:.1f} %" if count.best is not None else "–"
-        shown = [count.running, count.diverged, count.failed]
+        shown = [count.running, count.pruned, count.diverged, count.failed]
         table.add_row(name, f"{count.done}/{count.total}", *(str(n) if n else "·" for n in shown), best)
     return table
 
@@ -128,7 +128,7 @@ def studies_table(found: Mapping[str, Mapping[str, Count]]) -> Table:
             continue
         each = list(counts.values())
         ended, total = sum(count.ended for count in each), sum(count.total for count in each)
-        cells = sum(count.ended >= count.total for count in each)
+        cells = sum(count.left <= 0 for count in each)
         shown = [sum(getattr(count, kind) for count in each) for kind in ("running", "diverged", "failed")]
         table.add_row(name, f"{cells}/{len(each)}", f"{ended}/{total}", *(str(n) if n else "·" for n in shown))
     return table

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from study import engine
@@ -24,9 +25,9 @@ from study.estimate import Speed, estimate, total
 from study.plan import Assignment, Cell, cells, load_data
 from study.progress import Display
 from study.recorder import Recorder
-from study.search import Count, Ledger, Outcome, mend, open_storage
+from study.search import CellSearch, Count, Ledger, Outcome, mend, open_storage
 from study.spec import Spec
-from study.statistics import gap_table
+from study.statistics import gap_table, winners_curse
 from study.store import Store, default_uri
 from trainables.data import Splits
 from trainables.errors import Refused
@@ -63,8 +64,12 @@ class Work:
         self.recorder.start(assignment)
         self.display.trial_started(assignment)
 
-    def report(self, folder: str, rows: list[tuple[int, dict[str, float]]]) -> None:
-        self.recorder.report(folder, rows)
+    def report(self, folder: str, rows: list[tuple[int, dict[str, float]]]) -> Outcome | None:
+        """Metrics by epoch; the outcome of a trial that should stop there."""
+        outcome = self.ledger.stops(self.recorder.live[folder].assignment, rows)
+        last = outcome.step if outcome else None
+        self.recorder.report(folder, [row for row in rows if last is None or row[0] <= last])
+        return outcome
 
     def end(self, folder: str, outcome: Outcome) -> None:
         assignment = self.recorder.live[folder].assignment
@@ -116,7 +121,7 @@ def run(
         work = Work(ledger, Recorder(store, ledger, git_commit()), display)
         if not ledger.done:
             found = {name: cell.count() for name, cell in ledger.cells.items()}
-            display.cost(total(estimate(spec, plan, splits, shared.speed), [count.ended for count in found.values()]))
+            display.cost(total(estimate(spec, plan, splits, shared.speed), [count.left for count in found.values()]))
             with display.live(found):
                 engine.run(work, splits, spec.resources, directory.trials, machine, display.ready)
         summarise(spec, plan, ledger, store)
@@ -161,19 +166,36 @@ def summarise(spec: Spec, plan: Sequence[Cell], ledger: Ledger, store: Store) ->
         for run_id, identity in zip(mine["run_id"], mine["config_hash"], strict=True):
             if current and identity not in current:
                 store.retag(str(run_id), "superseded", "true")
-    baseline = f"{spec.baseline.arm}/{spec.baseline.batch_size}"
-    table = gap_table(store.trials(), baseline, [cell.name for cell in plan])
+    baseline, trials = f"{spec.baseline.arm}/{spec.baseline.batch_size}", store.trials()
+    table = gap_table(trials, baseline, [cell.name for cell in plan if not cell.repeat])
     known = store.runs()
-    for row in table.to_dict("records"):
-        name = f"{row['arm']}/{row['batch_size']}"
-        count = ledger.cells[name].count()
-        metrics = {key: float(row[column]) for column, key in GAP_METRICS.items() if row[column] == row[column]}
-        metrics |= {"trials/diverged": float(count.diverged), "trials/done": float(count.done)}
-        complete = count.ended >= count.total
+    rows = {f"{row['arm']}/{row['batch_size']}": row for row in table.to_dict("records")}
+    for name, cell in ledger.cells.items():
+        count, row = cell.count(), rows.get(name, {})
+        metrics = {
+            key: float(row[column])
+            for column, key in GAP_METRICS.items()
+            if column in row and row[column] == row[column]
+        }
+        metrics |= {"trials/diverged": float(count.diverged), "trials/done": float(count.done),
+                    "trials/pruned": float(count.pruned), "search/trials": float(cell.budgets[-1])}  # fmt: skip
+        metrics |= _search_metrics(cell, trials)
         record = store.open_run(known[name, "cell", ""], name, {}, {}, None)
-        status = "complete" if complete else "running"
+        status = "running" if count.left else "complete"
         gap = "defined" if "gap/batch" in metrics else "undefined"  # a former one cannot be taken back
-        store.close(record, {"status": status, "gap": gap}, metrics, ok=True)
+        tags = {"status": status, "gap": gap, "boundary": "; ".join(count.edges), "pruning": cell.pruning}
+        store.close(record, tags, metrics, ok=True)
+
+
+def _search_metrics(cell: CellSearch, trials: pd.DataFrame) -> dict[str, float]:
+    """What the search promised and what fresh seeds gave: the winner's curse."""
+    best = cell.best()
+    if best is None or best.value is None:
+        return {}
+    curse = winners_curse(best.value, trials, cell.cell.name)
+    found = {"search/val_accuracy": best.value, "gap/winner": curse.mean, "gap/winner_low": curse.low,
+             "gap/winner_high": curse.high}  # fmt: skip
+    return {key: value for key, value in found.items() if value == value}
 
 
 def write_reports(store: Store, directory: Directory) -> list[Path]:
@@ -197,7 +219,8 @@ def _facts(spec: Spec, plan: Sequence[Cell]) -> dict[str, str]:
         "question": spec.question,
         "claims": ",".join(spec.claims),
         "baseline": f"{spec.baseline.arm}/{spec.baseline.batch_size}",
-        "cells": ",".join(cell.name for cell in plan),
+        "cells": ",".join(cell.name for cell in plan if not cell.repeat),
+        "repeats": ",".join(cell.name for cell in plan if cell.repeat),
         "spec": spec.dump(),
         "environment": json.dumps(
             environment() | {"search seed": spec.search.seed, "confirm seeds": f"0–{spec.confirm.seeds - 1}"}

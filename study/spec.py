@@ -10,10 +10,12 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, StringConstraints, ValidationError, model_validator
 
 from study import sources
+from study.pruners import Pruner, pruners
+from study.samplers import Sampler, samplers
 from study.sources import find
 from trainables.config import TrialConfig
 from trainables.errors import Refused, explain
-from trainables.plugins import Registry
+from trainables.plugins import Registry, named
 from trainables.settings import BatchSize, Settings, about, nearest
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -79,16 +81,54 @@ class Baseline(Settings):
     batch_size: BatchSize
 
 
+class Bound(Settings):
+    """What a metric of the last epoch must keep to."""
+
+    low: Annotated[float | None, about("", "not below this")] = None
+    high: Annotated[float | None, about("", "not above this")] = None
+
+    @model_validator(mode="after")
+    def _bounds_something(self) -> Self:
+        if self.low is None and self.high is None:
+            raise Refused("", {}, "bounds nothing", "give high or low, as in {high: 50}")
+        return self
+
+    def excess(self, value: float) -> float:
+        """By how much `value` breaks the bound; at most 0 where it keeps to it."""
+        ends = [] if self.high is None else [value - self.high]
+        ends += [] if self.low is None else [self.low - value]
+        return max(ends)
+
+
 class Search(Settings):
     """The search phase: its budget is the same for every cell."""
 
     trials: Annotated[int, about("", "search trials in each cell; 0: every value is fixed", ge=0)] = 0
-    sampler: Annotated[Literal["tpe", "random", "gp"], about("", "Optuna's sampler")] = "tpe"
-    pruner: Annotated[Literal["none"], about("", "no early stopping: curves with warm-up mislead it")] = "none"
+    sampler: named(samplers, Sampler) = "tpe"  # type: ignore[valid-type]
+    pruner: named(pruners, Pruner) = "none"  # type: ignore[valid-type]
+    prune_biased: Annotated[bool, about("", "prune arms with warm-up, discard or first_epoch too")] = False
+    constraints: Annotated[dict[str, Bound], about("", "bounds on a trial's last metrics, as train/loss")] = {}
     seed: Annotated[int, about("", "seed of the sampler and of the search trials", ge=0, lt=10_000)] = 0
+    reproducible: Annotated[bool, about("", "no result depends on slots or timing; false: on what has ended")] = True
     window: Annotated[
         int, about("", "trial k is suggested from trials up to k - window, whatever else has finished", ge=1)
     ] = 4
+    widen: Annotated[bool, about("", "widen a rate's range where the best lies at its end, with trials for all")] = (
+        False
+    )
+    repeat: Annotated[
+        dict[str, Annotated[int, about("", "searches", ge=1, le=100)]],
+        about("", "independent searches of a cell, as {sgd/32: 3}: search luck beside seed luck"),
+    ] = {}
+
+    @model_validator(mode="after")
+    def _sampler_can(self) -> Self:
+        if self.constraints and not self.sampler.constrained:
+            able = ", ".join(name for name in samplers.names() if samplers.get(name).constrained)
+            raise Refused(
+                "constraints", list(self.constraints), f"the sampler {self.sampler.name} ignores them", f"use {able}"
+            )
+        return self
 
 
 class Confirm(Settings):
@@ -130,6 +170,10 @@ class Spec(Settings):
         if self.baseline.batch_size not in self.batch_sizes:
             sizes = ", ".join(map(str, self.batch_sizes))
             raise Refused("baseline/batch_size", self.baseline.batch_size, "is none of batch_sizes", f"known: {sizes}")
+        known = [f"{arm}/{n}" for arm in self.arms for n in self.batch_sizes]
+        for cell in self.search.repeat:
+            if cell not in known:
+                raise Refused("search/repeat", cell, "is no cell of this spec", nearest(cell, known))
         if len(set(self.batch_sizes)) != len(self.batch_sizes):
             raise Refused("batch_sizes", list(self.batch_sizes), "a batch size stands twice", "name each once")
         return self
