@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import torch
 
 from study import engine
 from study.directory import Directory
+from study.estimate import Speed, estimate, total
 from study.plan import Assignment, Cell, cells, load_data
 from study.progress import Display
 from study.recorder import Recorder
@@ -27,6 +29,7 @@ from study.search import CellSearch, Count, Ledger, Outcome, mend, open_storage,
 from study.spec import Spec
 from study.statistics import gap_table, winners_curse
 from study.store import Store, default_uri
+from trainables.data import Splits
 from trainables.errors import Refused
 from trainables.train import resolve_device
 
@@ -77,18 +80,36 @@ class Work:
         self.display.trial_ended(assignment, outcome, seconds, cell.count())
 
 
-def run(spec: Spec, directory: Directory, machine: engine.Machine, tracking_uri: str | None, display: Display) -> Store:
-    """Run or resume the study until every cell has its trials, then write gaps and report; returns the store.
+@dataclass(frozen=True)
+class Prepared:
+    """What studies that run one after another share: data sets that were read, and how fast this machine is."""
 
-    Raises Refused before anything is stored, Interrupted after Ctrl-C, Failed when trials failed.
-    """
+    data: dict[str, Splits] = field(default_factory=dict)
+    speed: Speed = field(default_factory=Speed)
+
+
+def prepare(spec: Spec, machine: engine.Machine, shared: Prepared) -> tuple[list[Cell], dict[str, Splits]]:
+    """The study's cells and data. Raises Refused where it could not run on this machine."""
     plan = cells(spec)
-    directory.check(spec)
-    splits = load_data(plan)
+    splits = load_data(plan, shared.data)
     engine.check(spec.resources, machine)
     if machine.address is None:
         for cell in plan:
             resolve_device(cell.typical.device)
+    return plan, splits
+
+
+def run(
+    spec: Spec, directory: Directory, machine: engine.Machine, tracking_uri: str | None, display: Display,
+    shared: Prepared | None = None,
+) -> Store:  # fmt: skip
+    """Run or resume the study until every cell has its trials, then write gaps and report; returns the store.
+
+    Raises Refused before anything is stored, Interrupted after Ctrl-C, Failed when trials failed.
+    """
+    shared = shared or Prepared()
+    directory.check(spec)
+    plan, splits = prepare(spec, machine, shared)
     with directory.owned(spec), _told(directory):
         identity = directory.identity(tracking_uri)
         directory.begin(identity)
@@ -99,7 +120,9 @@ def run(spec: Spec, directory: Directory, machine: engine.Machine, tracking_uri:
         store.describe(_facts(spec, plan))
         work = Work(ledger, Recorder(store, ledger, git_commit()), display)
         if not ledger.done:
-            with display.live({name: cell.count() for name, cell in ledger.cells.items()}):
+            found = {name: cell.count() for name, cell in ledger.cells.items()}
+            display.cost(total(estimate(spec, plan, splits, shared.speed), [count.left for count in found.values()]))
+            with display.live(found):
                 engine.run(work, splits, spec.resources, directory.trials, machine, display.ready)
         summarise(spec, plan, ledger, store)
         write_reports(store, directory)
@@ -194,6 +217,7 @@ def counts(directory: Directory) -> dict[str, Count]:
 def _facts(spec: Spec, plan: Sequence[Cell]) -> dict[str, str]:
     return {
         "question": spec.question,
+        "claims": ",".join(spec.claims),
         "baseline": f"{spec.baseline.arm}/{spec.baseline.batch_size}",
         "cells": ",".join(cell.name for cell in plan if not cell.repeat),
         "repeats": ",".join(cell.name for cell in plan if cell.repeat),

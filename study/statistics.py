@@ -64,6 +64,41 @@ def simultaneous(samples: Sequence[npt.ArrayLike], confidence: float = 0.95) -> 
     return [interval(sample, 1 - (1 - confidence) / len(samples)) for sample in samples]
 
 
+def holm(samples: Sequence[npt.ArrayLike], confidence: float = 0.95) -> list[Estimate]:
+    """One interval a sample, each away from 0 exactly where Holm's test rejects a mean of 0.
+
+    The clearest sample is tested at α/m, the next at α/(m - 1), …, up to the first that is not clear, whose level
+    holds for all that follow. All the rejections are right together with at least this confidence.
+    """
+    alone = [_p_value(sample) for sample in samples]
+    levels, clear, level = [1.0] * len(alone), True, confidence
+    for rank, at in enumerate(sorted(range(len(alone)), key=alone.__getitem__)):
+        if clear:
+            level = 1 - (1 - confidence) / (len(alone) - rank)
+            clear = alone[at] < 1 - level
+        levels[at] = level
+    return [interval(sample, level) for sample, level in zip(samples, levels, strict=True)]
+
+
+def _p_value(sample: npt.ArrayLike) -> float:
+    """Of Student's t test of a mean of 0; 1 where there is none."""
+    mean = interval(sample)
+    if mean.n < 2 or not mean.high - mean.low > SAME:
+        return 1.0
+    reach = (mean.high - mean.mean) / float(stats.t.ppf(0.975, mean.n - 1))  # the mean's standard error
+    return float(2 * stats.t.sf(abs(mean.mean) / reach, mean.n - 1))
+
+
+def spread_ratio(left: npt.ArrayLike, right: npt.ArrayLike, confidence: float = 0.95) -> Estimate:
+    """The standard deviation of `left` over that of `right`, with the F interval of independent normal samples."""
+    a, b = np.asarray(left, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    if min(a.size, b.size) < 2 or min(a.std(), b.std()) <= SAME:
+        return Estimate(math.nan, math.nan, math.nan, min(a.size, b.size))
+    ratio = float(a.var(ddof=1) / b.var(ddof=1))
+    low, high = stats.f.ppf([(1 - confidence) / 2, (1 + confidence) / 2], a.size - 1, b.size - 1)
+    return Estimate(math.sqrt(ratio), math.sqrt(ratio / float(high)), math.sqrt(ratio / float(low)), min(a.size, b.size))
+
+
 def paired(left: pd.Series[float], right: pd.Series[float]) -> pd.Series[float]:
     """`left - right` over the seeds that both hold; each is indexed by seed."""
     return (left - right).dropna()
