@@ -1,4 +1,4 @@
-"""The shape of curves over epochs: a panel a cell or arm, thin lines for seeds, a bold one for their mean, ± SD shaded."""
+"""The shape of curves over epochs: thin lines for seeds, a bold one for their mean, ± one standard deviation shaded."""
 
 from __future__ import annotations
 
