@@ -119,40 +119,8 @@ def check(spec: SpecArgument, set: SetOption = [], scale: ScaleOption = None, sl
     from study import spec as specs
     from study.estimate import Speed, Total, estimate, total
     from study.plan import cells, load_data
-<<<<<<< HEAD
-    from study.progress import duration
-    from study.search import pruning
-
-    _check_slots(slots)
-    study = specs.load(spec, scale=scale, overrides=set)
-    plan = cells(study)
-    splits = load_data(plan)
-    costs = estimate(study, plan, splits)
-    table = Table(box=None, pad_edge=False)
-    for title in ("cell", "search", "confirm", "epochs", "steps", "searched"):
-        table.add_column(title, justify="right" if title in ("search", "confirm", "epochs", "steps") else "left")
-    for cell, cost in zip(plan, costs, strict=True):
-        table.add_row(
-            cell.name,
-            str(cost.search),
-            str(cost.confirm),
-            str(cost.epochs),
-            str(cost.steps),
-            ", ".join(cell.space) or "–",
-        )
-    out.print(table)
-    if study.search.pruner.name != "none":
-        for cell in plan:
-            out.print(f"pruning in {cell.name}: {pruning(study, cell)}", soft_wrap=True)
-    at_once = slots or engine.slots_here(study.resources)
-    trials = sum(cost.search + cost.confirm for cost in costs)
-    seconds = sum((cost.search + cost.confirm) * cost.seconds for cost in costs) / at_once
-    out.print(
-        f"{study.name} is valid: {len(plan)} cells, {trials} trials; roughly {duration(seconds)} with {at_once} at "
-        "once (from a few training steps timed here just now)", soft_wrap=True,
-    )  # fmt: skip
-=======
     from study.progress import price
+    from study.search import pruning
 
     _check_slots(slots)
     asked = specs.load(spec, scale=scale, overrides=set)
@@ -183,10 +151,11 @@ def check(spec: SpecArgument, set: SetOption = [], scale: ScaleOption = None, sl
         numbers = (cost.search, cost.confirm, cost.epochs, cost.steps)
         rows.add_row(cell.name, *map(str, numbers), ", ".join(cell.space) or "–")
     out.print(rows)
+    for cell in plan if asked.search.pruner.name != "none" else []:
+        out.print(f"pruning in {cell.name}: {pruning(asked, cell)}", soft_wrap=True)
     at_once, sum_ = slots or engine.slots_here(asked.resources), total(each)
     told = price(replace(sum_, seconds=sum_.seconds / at_once), at_once)
     out.print(f"{asked.name} is valid: {len(plan)} cells, {told}", soft_wrap=True)
->>>>>>> specs
 
 
 @app.command()
