@@ -56,6 +56,18 @@ def _row(cell: str, trials: pd.DataFrame, found: dict[str, object], *, opens: bo
     )
 
 
+def pruning(rows: list[Searched]) -> str:
+    """Where trials were stopped early, and where not and why; empty where nothing prunes."""
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        groups.setdefault(row.pruning, []).append(f"{row.arm}/{row.batch_size}")
+    if not set(groups) - {"none", NONE}:
+        return ""
+    if len(groups) == 1:
+        return f"{next(iter(groups))} in every cell."
+    return "; ".join(f"{text} in {', '.join(cells)}" for text, cells in groups.items()) + "."
+
+
 def _number(found: dict[str, object], key: str) -> float:
     value = found.get(key)
     return float(value) if isinstance(value, int | float) else float("nan")

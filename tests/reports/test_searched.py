@@ -1,12 +1,13 @@
 """The search beside what it led to, and the luck of it."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from reports.html import figures, page
 from reports.results import read
-from reports.tables.searched import lucky, searched
+from reports.tables.searched import lucky, pruning, searched
 from tests.reports.studies import MadeUp, invent
 
 EDGE = "optimizer/gamma = 0.00995, at the end 0.01 of its range"
@@ -40,6 +41,15 @@ def test_repeats_stand_apart_from_the_studys_cells(results):
     assert re.search(
         r"in points: \d\.\d\d from search to search, \d\.\d\d from seed to seed \(3 searches\)", row.sentence
     )
+
+
+def test_pruning_is_said_once_where_it_is_the_same_everywhere(results):
+    rows = searched(results)
+    assert pruning(rows) == "median in every cell."
+    assert pruning([replace(rows[0], pruning="off: discard would mislead it"), *rows[1:]]) == (
+        "off: discard would mislead it in sgd/32; median in sgd/128, lars/32."
+    )
+    assert pruning([replace(row, pruning="none") for row in rows]) == ""
 
 
 def test_a_study_of_fixed_values_has_no_such_table(tmp_path):
