@@ -16,9 +16,10 @@ from torch import Tensor
 
 Tensors = Sequence[Tensor]
 Array = np.ndarray[Any, Any]
-PIECE = 1 << 16  # entries that stay in a core's cache
-THREADED = 1 << 20  # entries from which a second thread pays
+PIECE = 1 << 17  # entries that stay in a core's cache
+THREADED = 1 << 19  # entries from which a second thread pays
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def wide(x: Tensor) -> Tensor:
@@ -64,16 +65,15 @@ def mean_ratios(tops: Tensors, bottoms: Tensors, beta: float, floor: float) -> T
 
 def _mean_ratios_on_cpu(tops: Tensors, bottoms: Tensors, beta: float, floor: float) -> Tensor:
     # In numpy and piece by piece: in cache, a temporary costs nothing beside the arithmetic.
-    pieces = [(i, x, y) for i, (a, b) in enumerate(zip(tops, bottoms, strict=True)) for x, y in _pieces(a, b)]
-    totals = np.zeros(len(tops))
+    pairs = [(i, *pair) for i, tensors in enumerate(zip(tops, bottoms, strict=True)) for pair in _pieces(*tensors)]
     dtype = torch.promote_types(tops[0].dtype, torch.float32)
 
-    def add_up(some: Sequence[tuple[int, Tensor, Tensor]]) -> list[tuple[int, float]]:
+    def sums(some: Sequence[tuple[int, Tensor, Tensor]]) -> list[float]:
         room = torch.empty(2, PIECE, dtype=dtype).numpy()
-        return [(i, _sum_of_ratios(_array(x), _array(y), beta, floor, room[:, : x.numel()])) for i, x, y in some]
+        return [_sum_of_ratios(_array(a), _array(b), beta, floor, room[:, : a.numel()]) for _, a, b in some]
 
-    for i, total in _in_threads(add_up, pieces, sum(a.numel() for a in tops)):
-        totals[i] += total
+    totals = np.zeros(len(tops))
+    np.add.at(totals, [i for i, _, _ in pairs], _in_threads(sums, pairs, sum(a.numel() for a in tops)))
     return torch.from_numpy(totals / [max(a.numel(), 1) for a in tops])
 
 
@@ -87,9 +87,9 @@ def _sum_of_ratios(a: Array, b: Array, beta: float, floor: float, room: Array) -
         return float(ratio.sum())
 
 
-def _pieces(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
-    """The same few entries of each at a time."""
-    return zip(*(torch.split(x.detach().flatten(), PIECE) for x in tensors), strict=True)
+def _pieces(a: Tensor, b: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+    """A few entries of each at a time."""
+    return zip(torch.split(a.detach().flatten(), PIECE), torch.split(b.detach().flatten(), PIECE), strict=True)
 
 
 def _array(x: Tensor) -> Array:
@@ -97,14 +97,17 @@ def _array(x: Tensor) -> Array:
     return array
 
 
-def _in_threads(work: Callable[[Sequence[Item]], list[Any]], items: Sequence[Item], entries: int) -> list[Any]:
-    """What `work` makes of `items`, each of as many threads as torch has taking its share; numpy lets them run."""
+def _in_threads(work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item], entries: int) -> list[Result]:
+    """What `work` makes of `items`, in their order, as many threads as torch has taking turns at them."""
     threads = min(torch.get_num_threads(), len(items))
     if threads < 2 or entries < THREADED:
         return work(items)
-    with ThreadPoolExecutor(threads) as pool:
-        shares = pool.map(work, [items[start::threads] for start in range(threads)])
-        return [result for share in shares for result in share]
+    results: dict[int, Result] = {}
+    with ThreadPoolExecutor(threads) as pool:  # numpy and torch let go of the interpreter
+        turns = [range(first, len(items), threads) for first in range(threads)]
+        for turn, share in zip(turns, pool.map(lambda turn: work([items[i] for i in turn]), turns), strict=True):
+            results.update(zip(turn, share, strict=True))
+    return [results[i] for i in range(len(items))]
 
 
 def thinned(x: Tensor, entries: int) -> Tensor:
@@ -114,13 +117,13 @@ def thinned(x: Tensor, entries: int) -> Tensor:
 
 
 def stride(size: int, entries: int) -> int:
-    """The largest step that leaves `entries` of `size`, or a few more, and has no factor in common with 6.
+    """The least step that leaves no more than about `entries` of `size` and has no factor in common with 6.
 
     An even one would meet the same few channels again and again, and a multiple of 3 one column of 3×3 kernels.
     """
     step = max(size // entries, 1)
     while math.gcd(step, 6) > 1:
-        step -= 1
+        step += 1
     return step
 
 
@@ -133,8 +136,19 @@ def medians(tensors: Iterable[Tensor], *, absolute: bool = False) -> Tensor:
 
 
 def masked_medians(tensors: Iterable[Tensor], masks: Tensors, *, absolute: bool = False) -> tuple[Tensor, Tensor]:
-    """`medians` of the entries where the mask is not 0, and of how many entries it is: (k,) and (k,)."""
-    found = [_one_median(x, mask, absolute) for x, mask in zip(tensors, masks, strict=True)]
+    """`medians` of the entries where the mask is not 0, and how many entries that leaves out: (k,) and (k,).
+
+    Tensors given as a list are read side by side on a CPU.
+    """
+
+    def find(pairs: Iterable[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+        return [_one_median(x, mask, absolute) for x, mask in pairs]
+
+    pairs = zip(tensors, masks, strict=True)
+    if isinstance(tensors, Sequence) and masks[0].device.type == "cpu":
+        found = _in_threads(find, list(pairs), sum(mask.numel() for mask in masks))
+    else:
+        found = find(pairs)
     values, left_out = zip(*found, strict=True)
     return torch.stack(values), torch.stack(left_out)
 
@@ -184,7 +198,7 @@ def _bracket(x: Array, mask: Array | None, absolute: bool) -> tuple[float, float
     """Two numbers that most likely enclose the median; infinite where there are few entries."""
     step = stride(x.size, int((2 * x.size) ** (2 / 3)) + 1)  # which makes the work on both sides of it alike
     sample = x[::step] if mask is None else x[::step][mask[::step] != 0]
-    margin = int(2 * sample.size**0.5) + 1  # four standard deviations of the rank
+    margin = int(1.5 * sample.size**0.5) + 1  # three standard deviations of the rank
     low, high = sample.size // 2 - margin, sample.size // 2 + margin
     if step == 1 or low < 0:
         return -math.inf, math.inf

@@ -50,7 +50,9 @@ DATA = {
     "constant": np.full(60_000, 3.0),
     "ascending": np.arange(60_000.0),
     # every entry that the stride meets is far from the median: the bracket misses it
-    "misleading": np.where(np.arange(60_000) % statistics.stride(60_000, int(120_000 ** (2 / 3)) + 1) == 0, 1e6, gaussian(60_000)),
+    "misleading": np.where(
+        np.arange(60_000) % statistics.stride(60_000, int(120_000 ** (2 / 3)) + 1) == 0, 1e6, gaussian(60_000)
+    ),
 }
 
 
@@ -94,5 +96,19 @@ def test_mean_ratios_of_more_than_a_piece() -> None:
 def test_a_thinned_tensor_keeps_its_order_and_most_of_its_size() -> None:
     x = torch.arange(100_000.0).view(100, 1000)
     assert statistics.thinned(x, 100_000) is x
-    assert statistics.thinned(x, 30_000) is x, "a stride of 3 would meet one column of each 3×3 kernel"
-    assert statistics.thinned(x, 1000).tolist() == list(range(0, 100_000, 97))
+    assert statistics.thinned(x, 60_000) is x, "a stride of one"
+    thin = statistics.thinned(x, 33_000)
+    assert thin.tolist() == list(range(0, 100_000, 5)), "3 would meet one column of each 3×3 kernel"
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_large_tensors_read_by_several_threads_keep_their_order(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "THREADED", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    xs = [i + torch.tensor(gaussian(statistics.PIECE // i + 1)) for i in range(1, 6)]
+    expected = [lower_median(x.abs().numpy()) for x in xs]
+    values, left_out = statistics.masked_medians(xs, xs, absolute=True)
+    assert values.tolist() == expected
+    assert not left_out.any()
+    ratios = [float(((x + 0.5 * y) / y).abs().mean()) for x, y in zip(xs, [2 * x + 9 for x in xs], strict=True)]
+    assert statistics.mean_ratios(xs, [2 * x + 9 for x in xs], 0.5, 1e-9).tolist() == pytest.approx(ratios, rel=1e-12)
