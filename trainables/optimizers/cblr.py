@@ -15,7 +15,7 @@ from trainables.optimizers import curvature
 from trainables.optimizers.layerwise import Batch, LayerWise
 from trainables.optimizers.settings import Floor, LayerWiseSettings, RMax
 from trainables.optimizers.statistics import medians, thinned, wide
-from trainables.optimizers.tensorwise import largest_step
+from trainables.optimizers.tensorwise import LR, largest_step
 from trainables.settings import about
 
 R_MAX = 100.0
@@ -66,7 +66,7 @@ class CBLR(LayerWise):
     def __init__(
         self,
         params: Any,
-        lr: float,
+        lr: float | Tensor = LR,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         *,

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from trainables.optimizers import fused
 from trainables.optimizers.settings import Exclude, OptimizerSettings
 from trainables.optimizers.statistics import norms
-from trainables.optimizers.tensorwise import TensorWise, add_scaled, scalars, use_foreach
+from trainables.optimizers.tensorwise import LR, TensorWise, add_scaled, scalars, use_foreach
 from trainables.settings import Beta, Gamma, about
 
 BETA2 = 0.999
@@ -37,7 +37,7 @@ class LAMB(TensorWise):
     def __init__(
         self,
         params: Any,
-        lr: float,
+        lr: float | Tensor = LR,
         momentum: float = 0.9,
         beta2: float = BETA2,
         eps: float = EPS,

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from trainables.optimizers.layerwise import FLOOR, Batch, LayerWise
 from trainables.optimizers.settings import LayerWiseSettings, RMax
 from trainables.optimizers.statistics import masked_medians, medians, thinned, wide
+from trainables.optimizers.tensorwise import LR
 from trainables.settings import about
 
 R_MAX = 1e4
@@ -38,7 +39,7 @@ class MCLR(LayerWise):
     def __init__(
         self,
         params: Any,
-        lr: float,
+        lr: float | Tensor = LR,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         *,

@@ -200,7 +200,7 @@ def _bracket(x: Array, mask: Array | None, absolute: bool) -> tuple[float, float
     sample = x[::step] if mask is None else x[::step][mask[::step] != 0]
     margin = int(1.5 * sample.size**0.5) + 1  # three standard deviations of the rank
     low, high = sample.size // 2 - margin, sample.size // 2 + margin
-    if step == 1 or low < 0:
+    if step == 1 or low < 0 or high >= sample.size:
         return -math.inf, math.inf
     ordered = np.partition(np.abs(sample) if absolute else sample, (low, high))
     return float(ordered[low]), float(ordered[high])
