@@ -69,6 +69,12 @@ def test_medians(data: str, masked: bool, device_path: bool) -> None:
     assert (float(value), int(left_out)) == (expected, 0 if mask is None else int((~mask).sum()))
 
 
+@pytest.mark.parametrize("n", [*range(1, 200), 517, 998])
+def test_median_of_every_small_size(n: int) -> None:
+    x = torch.tensor(gaussian(n))
+    assert float(statistics.medians([x], absolute=True)[0]) == lower_median(x.abs().numpy())
+
+
 @pytest.mark.parametrize("device_path", [False, True])
 def test_median_of_nothing_is_zero(device_path: bool) -> None:
     median = statistics._median_on_device if device_path else statistics._median_on_cpu
