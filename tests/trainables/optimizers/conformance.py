@@ -238,7 +238,7 @@ class Conformance:
         p = self.one([[1.5, 1.5]], [[0.0, 0.0]])
         optimizer = self.build([p])
         for group in optimizer.param_groups:
-            group["lr"] = 1e-4
+            group["lr"] = 2e-5
 
         def value() -> Tensor:
             x, y = p[0]
