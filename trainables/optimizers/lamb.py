@@ -101,9 +101,7 @@ def _directions_one_by_one(
     for w, g, state, u in zip(params, grads, states, room, strict=True):
         # the kernel takes g - m, which could overflow
         if fused.fits(w, state["mean"], g) and float(torch.linalg.vector_norm(g)) < fused.LARGEST:
-            moments = state["mean"], state["mean_square"]
-            fused.adam(u, *moments, g, group["momentum"], group["beta2"], group["eps"], state["step"])
-            directions.append(u.add_(w, alpha=group["weight_decay"]) if group["weight_decay"] else u)
+            directions.append(fused.adam(u, w, state["mean"], state["mean_square"], g, group, state["step"]))
             continue
         mean = state["mean"].mul_(group["momentum"]).add_(g, alpha=1 - group["momentum"])
         square = state["mean_square"].mul_(group["beta2"]).addcmul_(g, g, value=1 - group["beta2"])
