@@ -33,7 +33,7 @@ def number(quantity: float) -> str:
 
 
 def ranged(mean: float, low: float, high: float, unit: str = "") -> str:
-    """`"−0.496 [−0.521, −0.471] loss"`: as many decimals as the interval's width is worth; without one only the mean."""
+    """`"−0.496 [−0.521, −0.471] loss"`: with the decimals that the interval's width is worth."""
     width = high - low
     if not math.isfinite(width) or width <= 0 or math.isnan(mean):
         return f"{number(mean)} {unit}".strip()
