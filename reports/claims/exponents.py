@@ -76,7 +76,7 @@ class Slopes:
         if len(known) < 2:
             return "there are too few batch sizes to see whether it bends"
         first, last = known[0], known[-1]
-        ends = (f"{number(part.effect.mean)} ({part.label})" for part in (first, last))
+        ends = (f"{number(round(part.effect.mean, 2) + 0.0)} ({part.label})" for part in (first, last))
         return f"locally it goes from {' to '.join(ends)}"
 
 

@@ -42,5 +42,5 @@ def ranged(mean: float, low: float, high: float, unit: str = "") -> str:
     if decimals > 5 or max(map(abs, ends)) >= 1e6:
         told = [number(each) for each in (mean, *ends)]
     else:
-        told = [f"{each + 0.0:,.{decimals}f}".replace("-", "−") for each in (mean, *ends)]
+        told = [f"{round(each, decimals) + 0.0:,.{decimals}f}".replace("-", "−") for each in (mean, *ends)]
     return f"{told[0]} [{told[1]}, {told[2]}] {unit}".strip()
