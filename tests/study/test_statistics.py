@@ -20,11 +20,13 @@ from study.statistics import (
     gap_table,
     holm,
     interval,
+    luck,
     paired,
     simultaneous,
     slopes,
     spread_ratio,
     verdict,
+    winners_curse,
 )
 from trainables.errors import Refused
 
@@ -289,3 +291,36 @@ def test_spread_ratio_covers_the_true_ratio_as_often_as_it_says() -> None:
 
 def test_through_takes_mean_and_ends_to_another_unit() -> None:
     assert Estimate(0.0, -1.0, 1.0, 3).through(math.exp) == Estimate(1.0, math.exp(-1), math.e, 3)
+
+
+def confirm_trials(cells):
+    """{cell: test accuracies by seed} as the store's trials."""
+    rows = [
+        {"cell": cell, "phase": "confirm", "seed": seed, "status": "complete"}
+        | {"test/accuracy": value, "val/accuracy": value}
+        for cell, values in cells.items()
+        for seed, value in enumerate(values)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_the_winners_curse_is_what_the_best_trial_promised_too_much():
+    curse = winners_curse(0.95, confirm_trials({"sgd/32": [0.90, 0.92, 0.94]}), "sgd/32")
+    assert curse.mean == pytest.approx(0.03)
+    assert (curse.low, curse.high) == pytest.approx(stats.t.interval(0.95, 2, 0.03, stats.sem([0.05, 0.03, 0.01])))
+
+
+def test_luck_splits_the_spread_into_searches_and_seeds():
+    """Against simulation: searches spread by 0.03, seeds by 0.01."""
+    draw = np.random.default_rng(0)
+    found = []
+    for _ in range(300):
+        means = 0.9 + 0.03 * draw.standard_normal(4)
+        cells = {f"sgd~{i}/32": mean + 0.01 * draw.standard_normal(5) for i, mean in enumerate(means)}
+        found.append(luck(confirm_trials(cells), list(cells)))
+    assert np.sqrt(np.mean([each.between**2 for each in found])) == pytest.approx(0.03, rel=0.1)
+    assert np.sqrt(np.mean([each.within**2 for each in found])) == pytest.approx(0.01, rel=0.05)
+
+
+def test_one_search_has_no_luck_to_tell():
+    assert np.isnan(luck(confirm_trials({"sgd/32": [0.9, 0.91]}), ["sgd/32"]).between)
