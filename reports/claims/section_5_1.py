@@ -16,7 +16,7 @@ from reports.results import Results
 
 KEY = "probe/distance/mean/"
 LAW = Law(-0.5, 0.05)
-NAMES = ("paper: ∝ 1/√n", "folded normal")
+NAMES = ("paper: 1/√n", "folded normal")
 
 
 def decide(results: Results) -> Judgement:
