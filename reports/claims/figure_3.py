@@ -92,7 +92,8 @@ CLAIM = Claim(
         "figure-3",
         "E|g| against batch size",
         lambda _: (
-            "Mean absolute gradient at initialisation, geometric mean over seeds with 95 % intervals. Dashed: 1/√n through "
+            "Mean absolute gradient at initialisation, geometric mean over seeds with 95 % intervals. Dashed: 1/√n "
+            "through "
             "the smallest batch size. Line: the folded normal of each entry's own mean and spread, measured on "
             "other images at the smallest batch size, with the finite-population factor. Hollow: fitted on; filled: "
             "held out of every fit. Dotted: the gradient noise scale B = tr Σ/|G|² (McCandlish 2018)."
