@@ -197,7 +197,7 @@ def test_a_sharper_loss_is_the_cross_entropy_of_larger_logits():
         for p, g in zip(trial.model.parameters(), expected, strict=True):
             torch.testing.assert_close(p.grad, g, rtol=1e-4, atol=1e-7)
     plain, _ = trial.evaluate(trial.train)
-    assert plain == pytest.approx(float(torch.nn.functional.cross_entropy(trial.model(images), labels)), rel=1e-5)
+    assert plain == pytest.approx(torch.nn.functional.cross_entropy(trial.model(images), labels).item(), rel=1e-5)
     assert Sharpen(factor=2, epochs=1).relogit(2, labels) is labels
 
 
