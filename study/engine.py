@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import socket
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,7 +50,7 @@ class Source(Protocol):
     def done(self) -> bool: ...
     def next(self) -> Assignment | None: ...
     def started(self, assignment: Assignment) -> None: ...
-    def report(self, folder: str, rows: list[tuple[int, dict[str, float]]]) -> None: ...
+    def report(self, folder: str, rows: list[tuple[int, dict[str, float]]]) -> Outcome | None: ...
     def end(self, folder: str, outcome: Outcome) -> None: ...
 
 
@@ -107,13 +109,13 @@ def _kept(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Halt(tune.Stopper):  # type: ignore[misc]
-    """Ends the run once the searcher has met an error."""
+    """Tells the searcher what trials report, stops those it gives up, and ends the run once it has met an error."""
 
     def __init__(self, searcher: TuneSearcher) -> None:
         self.searcher = searcher
 
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
-        return False
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return bool(self.searcher.hears(trial_id, result))
 
     def stop_all(self) -> bool:
         return getattr(self.searcher, "error", None) is not None
@@ -126,6 +128,7 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
         super().__init__()
         self.source, self.folder, self.slots = source, folder, slots
         self.folders: dict[str, str] = {}
+        self.stopped: dict[str, Outcome] = {}
         self.error: Exception | None = None  # the first one here: Tune would take it for a trial's
 
     @_kept
@@ -144,24 +147,29 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
         }
 
     @_kept
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+    def hears(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Hand on what a trial reports, before Tune decides whether it goes on; True if it should not."""
         progress = result.get("progress")
-        if isinstance(progress, Progress):
-            self.source.report(self.folders[trial_id], progress.rows)
+        if isinstance(progress, Progress) and trial_id in self.folders:
+            outcome = self.source.report(self.folders[trial_id], progress.rows)
+            if outcome is not None:
+                self.stopped[trial_id] = outcome
+        return trial_id in self.stopped
 
     @_kept
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         if trial_id not in self.folders:
             return
         progress = (result or {}).get("progress")
-        if error or progress is None:
+        if trial_id in self.stopped:
+            outcome = self.stopped.pop(trial_id)
+        elif error or progress is None:
             outcome = Outcome("failed", reason="the worker process died, again and again")
         elif isinstance(progress, Outcome):
             outcome = progress
         elif progress.status == "running":
             return  # Tune is stopping: the trial stays unfinished and goes on next time
         else:
-            self.source.report(self.folders[trial_id], progress.rows)
             outcome = Outcome(progress.status, _last(progress), progress.step, progress.reason)
         folder = self.folders.pop(trial_id)
         self.source.end(folder, outcome)
@@ -204,31 +212,52 @@ def run(
     machine: Machine,
     on_ready: Callable[[], None],
 ) -> None:
-    """Run trials from `source` until it is done, or until Ctrl-C. Raises Refused where Ray cannot serve."""
-    _connect(splits, resources, machine)
-    try:
+    """Run trials from `source` until it is done, or until Ctrl-C. Raises Refused where Ray cannot serve.
+
+    Inside `connected` it uses the Ray that is up.
+    """
+    shared = ray.is_initialized()
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    with connected(splits.values(), [resources], machine):
         on_ready()
         trainable = tune.with_parameters(RayTrial, splits=dict(splits))
         bundle = {"cpu": resources.cpus} | ({"gpu": resources.gpus} if resources.gpus else {})
         scratch = folder.parent / ".tune"
-        searcher = TuneSearcher(source, folder.resolve(), machine.slots if machine.address else None)
-        tune.Tuner(
-            tune.with_resources(trainable, bundle),
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                num_samples=10**9,
-                reuse_actors=True,
-                trial_dirname_creator=lambda trial: str(trial.trial_id),
-            ),
-            run_config=tune.RunConfig(
-                name="run", storage_path=str(scratch.resolve()), verbose=0, stop=Halt(searcher),
-                failure_config=tune.FailureConfig(max_failures=2),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-            ),
-        ).fit()  # fmt: skip
+        searcher = TuneSearcher(source, folder.resolve(), machine.slots if machine.address or shared else None)
+        try:
+            tune.Tuner(
+                tune.with_resources(trainable, bundle),
+                tune_config=tune.TuneConfig(
+                    search_alg=searcher,
+                    num_samples=10**9,
+                    reuse_actors=True,
+                    trial_dirname_creator=lambda trial: str(trial.trial_id),
+                ),
+                run_config=tune.RunConfig(
+                    name="run", storage_path=str(scratch.resolve()), verbose=0, stop=Halt(searcher),
+                    failure_config=tune.FailureConfig(max_failures=2),
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+                ),
+            ).fit()  # fmt: skip
+        finally:
+            signal.signal(signal.SIGINT, on_interrupt)  # Tune leaves its own in place
         shutil.rmtree(scratch, ignore_errors=True)
         if searcher.error is not None:
             raise searcher.error
+
+
+@contextmanager
+def connected(images: Iterable[Splits], each: Iterable[Resources], machine: Machine) -> Iterator[None]:
+    """Ray, up for all that runs inside: with room for these images, and for trials of each of these resources.
+
+    Where one is up already, that one. Raises Refused where Ray cannot serve.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    _connect(images, each, machine)
+    try:
+        yield
     finally:
         ray.shutdown()
 
@@ -240,7 +269,7 @@ def slots_here(resources: Resources) -> int:
     return max(1, min(by_cpu, by_gpu))
 
 
-def _connect(splits: Mapping[str, Splits], resources: Resources, machine: Machine) -> None:
+def _connect(images: Iterable[Splits], each: Iterable[Resources], machine: Machine) -> None:
     for name in ("ray", "ray.tune", "ray.train", "ray.air"):  # a trial's failure reaches the user by its record
         logging.getLogger(name).setLevel(logging.CRITICAL)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
@@ -250,11 +279,11 @@ def _connect(splits: Mapping[str, Splits], resources: Resources, machine: Machin
         except (OSError, ValueError, RuntimeError) as error:
             raise _nobody(machine.address, error) from None
         return
-    shared = sum(array.nbytes for s in splits.values() for part in (s.train, s.validation, s.test)
+    shared = sum(array.nbytes for s in images for part in (s.train, s.validation, s.test)
                  for array in (part.images, part.labels))  # fmt: skip
-    slots = machine.slots or slots_here(resources)
+    cpus = max((machine.slots or slots_here(resources)) * resources.cpus for resources in each)
     ray.init(
-        address="local", num_cpus=slots * resources.cpus, include_dashboard=False,
+        address="local", num_cpus=cpus, include_dashboard=False,
         object_store_memory=(150 << 20) + 2 * shared, **quiet,
     )  # fmt: skip
 

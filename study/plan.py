@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from search_spaces import Choice, Float, Range, spaces
+from study.scaling import Scaled, is_scaled, scaled, whole
 from study.spec import Spec
 from trainables.config import TrialConfig, flatten, merge, unflatten
 from trainables.data import Splits
@@ -22,16 +23,28 @@ SEARCH_SEEDS = 10_000  # training seeds below are confirm's, from here on search
 
 @dataclass(frozen=True)
 class Cell:
-    """An arm at a batch size. `fixed` and `space` are keyed as everywhere (`optimizer/gamma`)."""
+    """An arm at a batch size. `fixed` and `space` are keyed as everywhere (`optimizer/gamma`).
+
+    A `repeat` above 0 is another, independent search of the same cell: it tells search luck from seed luck.
+    """
 
     arm: str
     batch_size: int
     fixed: Mapping[str, Any]
     space: Mapping[str, Range]
+    repeat: int = 0
 
     @property
     def name(self) -> str:
-        return f"{self.arm}/{self.batch_size}"
+        """`sgd/32`, and `sgd~1/32` for its first repeat: no arm's name has a ~."""
+        return f"{self.arm}~{self.repeat}/{self.batch_size}" if self.repeat else f"{self.arm}/{self.batch_size}"
+
+    @property
+    def biased(self) -> str:
+        """What makes early curves mislead about the end, so that pruning would be unfair; empty if nothing does."""
+        warm = "schedule/warmup_epochs"
+        reasons = ["warm-up"] if warm in self.space or self.fixed.get(warm, 0) else []
+        return ", ".join([*reasons, *self.typical.trick])
 
     def config(self, values: Mapping[str, Any], seed: int) -> TrialConfig:
         """The configuration of a trial with these searched `values`. Raises Refused outside a domain."""
@@ -67,8 +80,11 @@ def search_seed(spec: Spec, number: int) -> int:
 
 
 def cells(spec: Spec) -> list[Cell]:
-    """Every cell of the spec, in its order. Raises Refused for a setting or range outside its domain."""
-    return [_cell(spec, arm, n) for arm in spec.arms for n in spec.batch_sizes]
+    """Every cell of the spec, in its order, then repeats. Raises Refused for a setting or range outside its domain."""
+    plan = [_cell(spec, arm, n) for arm in spec.arms for n in spec.batch_sizes]
+    return plan + [
+        replace(cell, repeat=number) for cell in plan for number in range(1, spec.search.repeat.get(cell.name, 1))
+    ]
 
 
 def _cell(spec: Spec, arm: str, n: int) -> Cell:
@@ -77,6 +93,8 @@ def _cell(spec: Spec, arm: str, n: int) -> Cell:
     if "optimizer/name" not in given:
         raise Refused(f"arms/{arm}/optimizer/name", None, "an arm has an optimizer", "add optimizer: {name: …}")
     given |= {"batch_size": n, "threads": spec.resources.cpus}
+    follows = {key: value for key, value in given.items() if isinstance(value, Scaled)}
+    given |= {key: value.at_size(n, whole(key, given)) for key, value in follows.items()}
     own = {key: value for key, value in given.items() if isinstance(value, Float | Choice)}
     fixed = {key: value for key, value in given.items() if key not in own}
     offered: dict[str, Range] = {}
@@ -88,8 +106,19 @@ def _cell(spec: Spec, arm: str, n: int) -> Cell:
         raise Refused(f"arms/{arm}/{next(iter(own))}", "a range", "search/trials is 0", "fix the value, or search")
     space = {key: range_ for key, range_ in {**offered, **own}.items() if key not in fixed}
     _check_ranges(space, fixed, arm)
+    if spec.search.repeat.get(f"{arm}/{n}", 1) > 1 and not space:
+        raise Refused(
+            f"search/repeat/{arm}/{n}", spec.search.repeat[f"{arm}/{n}"], "nothing is searched there", "leave it out"
+        )
     cell = Cell(arm, n, fixed, space)
-    _check_domains(cell)
+    try:
+        _check_domains(cell)
+    except Refused as refused:
+        key = refused.field.removeprefix(f"arms/{arm}/")
+        if key not in follows:
+            raise
+        rule = f"{refused.rule}, at batch size {n} ({follows[key]})"
+        raise Refused(refused.field, refused.value, rule, "change its value, at or scale") from None
     _check_validation(spec, cell)
     return cell
 
@@ -136,13 +165,15 @@ def _check_validation(spec: Spec, cell: Cell) -> None:
 
 
 def _leaves(tree: Mapping[str, Any], where: str) -> Iterable[tuple[str, Any]]:
-    """The tree's leaves by path, each `{low, high, log}` or `{choices}` turned into a range."""
+    """The tree's leaves by path, each `{low, high, log}` or `{choices}` a range, each `{value, at, scale}` a Scaled."""
 
     def ranged(at: Any, path: str) -> Any:
         if not isinstance(at, Mapping):
             return at
         if {"low", "high"} <= set(at) <= {"low", "high", "log"}:
             return _own_range(at, path)
+        if is_scaled(at):
+            return scaled(at, path)
         if set(at) == {"choices"} and isinstance(at["choices"], list) and at["choices"]:
             return Choice(tuple(at["choices"]))
         return {key: ranged(value, f"{path}/{key}") for key, value in at.items()}
@@ -163,14 +194,19 @@ def _own_range(given: Mapping[str, Any], path: str) -> Float:
     return Float(low, high, log)
 
 
-def load_data(plan: Iterable[Cell]) -> dict[str, Splits]:
-    """Each data set that the cells use, once, by `data_key`. Raises Refused for a batch larger than the split."""
+def load_data(plan: Iterable[Cell], known: dict[str, Splits] | None = None) -> dict[str, Splits]:
+    """Each data set that the cells use, once, by `data_key`; what is `known` is not read again, and grows.
+
+    Raises Refused for a batch larger than the split.
+    """
+    known = {} if known is None else known
     loaded: dict[str, Splits] = {}
     for cell in plan:
         config = cell.typical
         key = data_key(config)
-        if key not in loaded:
-            loaded[key] = config.data.splits()
+        if key not in known:
+            known[key] = config.data.splits()
+        loaded[key] = known[key]
         if cell.space and not len(loaded[key].validation):
             raise Refused(
                 f"arms/{cell.arm}/data/validation", config.data.validation,

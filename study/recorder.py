@@ -55,7 +55,7 @@ class Recorder:
         record = self._flush(live)
         tags: dict[str, str] = {"status": outcome.status}
         if outcome.step is not None:
-            tags["diverged_step"] = str(outcome.step)
+            tags["pruned_epoch" if outcome.status == "pruned" else "diverged_step"] = str(outcome.step)
         if outcome.reason is not None:
             tags["reason"] = outcome.reason[:4000]
         self.store.close(record, tags, outcome.metrics, ok=outcome.status != "failed")
@@ -97,6 +97,5 @@ class Recorder:
 
 
 def _cell_tags(cell: Cell) -> dict[str, str]:
-    return {
-        "cell": cell.name, "arm": cell.arm, "batch_size": str(cell.batch_size), "searched": ",".join(cell.space)
-    }  # fmt: skip
+    tags = {"cell": cell.name, "arm": cell.arm, "batch_size": str(cell.batch_size), "searched": ",".join(cell.space)}
+    return tags | ({"repeat": str(cell.repeat)} if cell.repeat else {})

@@ -12,20 +12,24 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from study import engine
 from study.directory import Directory
+from study.estimate import Speed, estimate, total
 from study.plan import Assignment, Cell, cells, load_data
 from study.progress import Display
 from study.recorder import Recorder
-from study.search import Count, Ledger, Outcome, mend, open_storage
+from study.search import CellSearch, Count, Ledger, Outcome, mend, open_storage, pruning
 from study.spec import Spec
-from study.statistics import gap_table
+from study.statistics import gap_table, winners_curse
 from study.store import Store, default_uri
+from trainables.data import Splits
 from trainables.errors import Refused
 from trainables.train import resolve_device
 
@@ -60,8 +64,12 @@ class Work:
         self.recorder.start(assignment)
         self.display.trial_started(assignment)
 
-    def report(self, folder: str, rows: list[tuple[int, dict[str, float]]]) -> None:
-        self.recorder.report(folder, rows)
+    def report(self, folder: str, rows: list[tuple[int, dict[str, float]]]) -> Outcome | None:
+        """Metrics by epoch; the outcome of a trial that should stop there."""
+        outcome = self.ledger.stops(self.recorder.live[folder].assignment, rows)
+        last = outcome.step if outcome else None
+        self.recorder.report(folder, [row for row in rows if last is None or row[0] <= last])
+        return outcome
 
     def end(self, folder: str, outcome: Outcome) -> None:
         assignment = self.recorder.live[folder].assignment
@@ -72,18 +80,36 @@ class Work:
         self.display.trial_ended(assignment, outcome, seconds, cell.count())
 
 
-def run(spec: Spec, directory: Directory, machine: engine.Machine, tracking_uri: str | None, display: Display) -> Store:
-    """Run or resume the study until every cell has its trials, then write gaps and report; returns the store.
+@dataclass(frozen=True)
+class Prepared:
+    """What studies that run one after another share: data sets that were read, and how fast this machine is."""
 
-    Raises Refused before anything is stored, Interrupted after Ctrl-C, Failed when trials failed.
-    """
+    data: dict[str, Splits] = field(default_factory=dict)
+    speed: Speed = field(default_factory=Speed)
+
+
+def prepare(spec: Spec, machine: engine.Machine, shared: Prepared) -> tuple[list[Cell], dict[str, Splits]]:
+    """The study's cells and data. Raises Refused where it could not run on this machine."""
     plan = cells(spec)
-    directory.check(spec)
-    splits = load_data(plan)
+    splits = load_data(plan, shared.data)
     engine.check(spec.resources, machine)
     if machine.address is None:
         for cell in plan:
             resolve_device(cell.typical.device)
+    return plan, splits
+
+
+def run(
+    spec: Spec, directory: Directory, machine: engine.Machine, tracking_uri: str | None, display: Display,
+    shared: Prepared | None = None,
+) -> Store:  # fmt: skip
+    """Run or resume the study until every cell has its trials, then write gaps and report; returns the store.
+
+    Raises Refused before anything is stored, Interrupted after Ctrl-C, Failed when trials failed.
+    """
+    shared = shared or Prepared()
+    directory.check(spec)
+    plan, splits = prepare(spec, machine, shared)
     with directory.owned(spec), _told(directory):
         identity = directory.identity(tracking_uri)
         directory.begin(identity)
@@ -94,7 +120,9 @@ def run(spec: Spec, directory: Directory, machine: engine.Machine, tracking_uri:
         store.describe(_facts(spec, plan))
         work = Work(ledger, Recorder(store, ledger, git_commit()), display)
         if not ledger.done:
-            with display.live({name: cell.count() for name, cell in ledger.cells.items()}):
+            found = {name: cell.count() for name, cell in ledger.cells.items()}
+            display.cost(total(estimate(spec, plan, splits, shared.speed), [count.left for count in found.values()]))
+            with display.live(found):
                 engine.run(work, splits, spec.resources, directory.trials, machine, display.ready)
         summarise(spec, plan, ledger, store)
         write_reports(store, directory)
@@ -138,19 +166,36 @@ def summarise(spec: Spec, plan: Sequence[Cell], ledger: Ledger, store: Store) ->
         for run_id, identity in zip(mine["run_id"], mine["config_hash"], strict=True):
             if current and identity not in current:
                 store.retag(str(run_id), "superseded", "true")
-    baseline = f"{spec.baseline.arm}/{spec.baseline.batch_size}"
-    table = gap_table(store.trials(), baseline, [cell.name for cell in plan])
+    baseline, trials = f"{spec.baseline.arm}/{spec.baseline.batch_size}", store.trials()
+    table = gap_table(trials, baseline, [cell.name for cell in plan if not cell.repeat])
     known = store.runs()
-    for row in table.to_dict("records"):
-        name = f"{row['arm']}/{row['batch_size']}"
-        count = ledger.cells[name].count()
-        metrics = {key: float(row[column]) for column, key in GAP_METRICS.items() if row[column] == row[column]}
-        metrics |= {"trials/diverged": float(count.diverged), "trials/done": float(count.done)}
-        complete = count.done + count.diverged >= count.total
+    rows = {f"{row['arm']}/{row['batch_size']}": row for row in table.to_dict("records")}
+    for name, cell in ledger.cells.items():
+        count, row = cell.count(), rows.get(name, {})
+        metrics = {
+            key: float(row[column])
+            for column, key in GAP_METRICS.items()
+            if column in row and row[column] == row[column]
+        }
+        metrics |= {"trials/diverged": float(count.diverged), "trials/done": float(count.done),
+                    "trials/pruned": float(count.pruned), "search/trials": float(cell.budgets[-1])}  # fmt: skip
+        metrics |= _search_metrics(cell, trials)
         record = store.open_run(known[name, "cell", ""], name, {}, {}, None)
-        status = "complete" if complete else "running"
+        status = "running" if count.left else "complete"
         gap = "defined" if "gap/batch" in metrics else "undefined"  # a former one cannot be taken back
-        store.close(record, {"status": status, "gap": gap}, metrics, ok=True)
+        tags = {"status": status, "gap": gap, "boundary": "; ".join(count.edges), "pruning": pruning(spec, cell.cell)}
+        store.close(record, tags, metrics, ok=True)
+
+
+def _search_metrics(cell: CellSearch, trials: pd.DataFrame) -> dict[str, float]:
+    """What the search promised and what fresh seeds gave: the winner's curse."""
+    best = cell.best()
+    if best is None or best.value is None:
+        return {}
+    curse = winners_curse(best.value, trials, cell.cell.name)
+    found = {"search/val_accuracy": best.value, "gap/winner": curse.mean, "gap/winner_low": curse.low,
+             "gap/winner_high": curse.high}  # fmt: skip
+    return {key: value for key, value in found.items() if value == value}
 
 
 def write_reports(store: Store, directory: Directory) -> list[Path]:
@@ -172,8 +217,10 @@ def counts(directory: Directory) -> dict[str, Count]:
 def _facts(spec: Spec, plan: Sequence[Cell]) -> dict[str, str]:
     return {
         "question": spec.question,
+        "claims": ",".join(spec.claims),
         "baseline": f"{spec.baseline.arm}/{spec.baseline.batch_size}",
-        "cells": ",".join(cell.name for cell in plan),
+        "cells": ",".join(cell.name for cell in plan if not cell.repeat),
+        "repeats": ",".join(cell.name for cell in plan if cell.repeat),
         "spec": spec.dump(),
         "environment": json.dumps(
             environment() | {"search seed": spec.search.seed, "confirm seeds": f"0–{spec.confirm.seeds - 1}"}

@@ -2,15 +2,15 @@
 
 Reproducible whatever the number of slots and the order of finishing: the sampler is rebuilt for every suggestion,
 seeded by (search seed, cell, trial number), and sees only the trials up to number - window, which must have ended
-first. The storage says which trials exist and how they ended; resuming is asking it.
+first; a pruner compares a running trial with those same trials. With `reproducible: false` both see whatever there is.
+The storage says which trials exist and how they ended; resuming is asking it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,8 +21,12 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search_spaces import Choice, Range
+from search_spaces import Choice, Float, Range
+from study import boundary
+from study.boundary import Edge
 from study.plan import Assignment, Cell, search_seed
+from study.pruners import Arena
+from study.samplers import Sampler
 from study.spec import Spec
 from trainables.errors import Refused
 
@@ -30,14 +34,18 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 WORST = 0.0  # the accuracy that a diverged trial counts as
-STARTUP = 6  # TPE's random trials
+FAR = 1e9  # by which a trial breaks a constraint on what it did not report
+ENDED = ("complete", "pruned", "diverged")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended: `metrics` of its last epoch and test; `step` and `reason` where it diverged or failed."""
+    """How a trial ended: `metrics` of its last epoch and test; `step` and `reason` where it diverged or failed.
 
-    status: Literal["complete", "diverged", "failed"]
+    A pruned one's `step` is the epoch it stopped after.
+    """
+
+    status: Literal["complete", "pruned", "diverged", "failed"]
     metrics: Mapping[str, float] = field(default_factory=dict)
     step: int | None = None
     reason: str | None = None
@@ -74,7 +82,25 @@ class Count:
     running: int = 0
     diverged: int = 0
     failed: int = 0
+    pruned: int = 0
     best: float | None = None  # validation accuracy
+    edges: tuple[str, ...] = ()  # where the best lies at the end of a range
+
+    @property
+    def ended(self) -> int:
+        return self.done + self.diverged + self.pruned
+
+    @property
+    def left(self) -> int:
+        return self.total - self.ended
+
+
+def pruning(spec: Spec, cell: Cell) -> str:
+    """The pruner that may stop the cell's search trials early, or `off: …` with the reason."""
+    name: str = spec.search.pruner.name
+    if name == "none" or spec.search.prune_biased or not cell.biased:
+        return name
+    return f"off: {cell.biased} would mislead it (search/prune_biased: true overrules)"
 
 
 def optuna_key(key: str, range_: Range) -> str:
@@ -97,13 +123,18 @@ class CellSearch:
             self.study_id = storage.get_study_id_from_name(cell.name)
         except KeyError:
             self.study_id = storage.create_new_study([StudyDirection.MAXIMIZE], cell.name)
-        self.budget = spec.search.trials if cell.space else 0
+        self.budgets = [spec.search.trials if cell.space else 0]  # of search trials, after each round of widening
+        self.settled = not spec.search.widen or not cell.space  # no round can follow
+        self.widest = boundary.widest(cell) if spec.search.widen else dict(cell.space)
         self.keys = {optuna_key(key, range_): key for key, range_ in cell.space.items()}
-        self.distributions = {optuna_key(key, range_): distribution(range_) for key, range_ in cell.space.items()}
+        self.distributions = _distributions(self.widest)
         self._check_ranges()
         self.failed: set[int] = set()  # search trials that this process gave up
-        self.ended_confirms = {key for key in storage.get_study_user_attrs(self.study_id) if key.startswith("confirm/")}
+        self.ended_confirms = {key for key, how in self._confirms().items() if how["status"] in ENDED}
         self._confirm: list[Assignment] = []
+        self.pruner = None if pruning(spec, cell).startswith("off") else spec.search.pruner.build(cell.typical.epochs)
+        self._judged: dict[int, tuple[Arena, int]] = {}  # running trials under the pruner's eye
+        self._arena: Arena | None = None  # the one of all trials, where results may depend on timing
 
     def _check_ranges(self) -> None:
         """Raises Refused when the trials so far were drawn from other ranges: another version's, or another spec's."""
@@ -124,15 +155,17 @@ class CellSearch:
     @property
     def searched(self) -> bool:
         """Whether every search trial of the budget has ended, if only by failing."""
-        return sum(self._ended(trial) for trial in self.trials) >= self.budget
+        return sum(self._ended(trial) for trial in self.trials) >= self.budgets[-1]
 
-    def best(self) -> Assignment | None:
-        """The search trial of highest validation accuracy, then lowest loss and number; None if all diverged."""
-        complete = [trial for trial in self.trials if trial.user_attrs.get("status") == "complete"]
-        if not complete:
-            return None
-        first = min(complete, key=lambda t: (-(t.value or 0.0), t.user_attrs.get("val/loss", 0.0), t.number))
-        return self.assignment(first)
+    def best(self, of: int | None = None) -> FrozenTrial | None:
+        """Of the first `of` search trials (of all): highest validation accuracy, then lowest loss and number.
+
+        None where none is complete and keeps to the spec's constraints.
+        """
+        complete = [t for t in self.trials[:of] if t.user_attrs.get("status") == "complete" and self._feasible(t)]
+        return min(
+            complete, key=lambda t: (-(t.value or 0.0), t.user_attrs.get("val/loss", 0.0), t.number), default=None
+        )
 
     def confirmed(self, assignment: Assignment) -> bool:
         """Whether a confirm trial has ended."""
@@ -140,17 +173,44 @@ class CellSearch:
 
     def count(self) -> Count:
         """Where the cell stands, as the storage tells it."""
-        attrs = self.storage.get_study_user_attrs(self.study_id)
-        confirms = [_confirm_key(trial) for trial in self.confirm()]
+        confirms, known = [_confirm_key(trial) for trial in self.confirm()], self._confirms()
         states = [trial.user_attrs.get("status", "running") for trial in self.trials]
-        states += [attrs[key]["status"] for key in confirms if key in attrs]
-        hopeless = self.searched and not confirms  # every search trial diverged: there is nothing to confirm
-        values = [trial.value for trial in self.trials if trial.user_attrs.get("status") == "complete"]
-        total = self.budget + (0 if hopeless else self.spec.confirm.seeds)
+        states += [known[key]["status"] for key in confirms if key in known]
+        hopeless = self.searched and self.settled and not confirms  # no search trial is worth confirming
+        best = self.best()
         return Count(
-            total, states.count("complete"), states.count("running"),
-            states.count("diverged"), states.count("failed"), max((v for v in values if v is not None), default=None),
+            total=self.budgets[-1] + (0 if hopeless else self.spec.confirm.seeds),
+            done=states.count("complete"), running=states.count("running"), diverged=states.count("diverged"),
+            failed=states.count("failed"), pruned=states.count("pruned"), best=best.value if best else None,
+            edges=tuple(map(str, self.alarms())) if self.searched else (),
         )  # fmt: skip
+
+    def _confirms(self) -> dict[str, dict[str, Any]]:
+        """Confirm trials that were begun, and how they stand."""
+        attrs = self.storage.get_study_user_attrs(self.study_id)
+        return {key: how for key, how in attrs.items() if key.startswith("confirm/")}
+
+    # Ranges
+
+    def space(self, round_: int) -> dict[str, Range]:
+        """The active ranges of a round: the cell's own, widened where the rounds before raised an alarm."""
+        if round_ == 0:
+            return dict(self.cell.space)
+        return boundary.widened(self.space(round_ - 1), self.alarms(round_ - 1), self.widest)
+
+    def alarms(self, round_: int = -1) -> list[Edge]:
+        """Where the best trial lay at the end of a range after a round (the last)."""
+        round_ %= len(self.budgets)
+        best = self.best(self.budgets[round_])
+        if best is None:
+            return []
+        return boundary.edges(self.cell, self.space(round_), {self.keys[key]: x for key, x in best.params.items()})
+
+    @property
+    def wants_widening(self) -> bool:
+        """Whether the last round's alarms can be answered."""
+        space = self.space(len(self.budgets) - 1)
+        return boundary.widened(space, self.alarms(), self.widest) != space
 
     # What comes next
 
@@ -160,28 +220,35 @@ class CellSearch:
 
     def next_search(self) -> Assignment | None:
         """A new search trial, or None if the budget is spent or trials it must see are still running."""
-        trials = self.trials
-        number = len(trials)
-        visible = trials[: max(0, number - self.spec.search.window + 1)]
-        if number >= self.budget or not all(self._ended(trial) for trial in visible):
+        number = len(self.trials)
+        seen = self._seen(number)
+        if number >= self.budgets[-1] or seen is None:
             return None
-        params = self._suggest(number, [trial for trial in visible if trial.state.is_finished()])
-        template = create_trial(state=TrialState.RUNNING, params=params, distributions=self.distributions)
+        suggested = self._suggest(number, seen)
+        template = create_trial(
+            state=TrialState.RUNNING, params=suggested.params, distributions=self.distributions,
+            system_attrs=suggested.system_attrs,
+        )  # fmt: skip
         trial_id = self.storage.create_new_trial(self.study_id, template)
         return self.assignment(self.storage.get_trial(trial_id))
 
     def confirm(self) -> list[Assignment]:
         """The confirm trials of the best configuration, ended or not; none while the search goes on."""
-        if not self._confirm and self.searched:
-            best = self.best() if self.budget else None
-            if best is None and self.budget:
+        if not self._confirm and self.searched and self.settled:
+            best = self.best() if self.budgets[-1] else None
+            if best is None and self.budgets[-1]:
                 return []
-            values = self._values(self.trials[best.number]) if best else {}
+            values = self._values(best) if best else {}
             self._confirm = [
                 Assignment(self.cell, "confirm", seed, self.cell.config(values, seed))
                 for seed in range(self.spec.confirm.seeds)
             ]
         return self._confirm
+
+    def begin(self, assignment: Assignment) -> None:
+        """A confirm trial is handed out; a search trial stands in the storage from its suggestion on."""
+        if assignment.phase == "confirm":
+            self.storage.set_study_user_attr(self.study_id, _confirm_key(assignment), {"status": "running"})
 
     def assignment(self, trial: FrozenTrial) -> Assignment:
         config = self.cell.config(self._values(trial), search_seed(self.spec, trial.number))
@@ -189,18 +256,39 @@ class CellSearch:
 
     # What happened
 
+    def stops(self, assignment: Assignment, rows: Sequence[tuple[int, Mapping[str, float]]]) -> Outcome | None:
+        """The outcome of a running search trial that the pruner stops, after the epoch `step`; `rows` are new."""
+        if self.pruner is None or assignment.phase != "search":
+            return None
+        arena, trial_id = self._judged.get(assignment.number) or self._enter(assignment.number)
+        for epoch, row in rows:
+            if epoch < assignment.config.epochs and arena.stops(self.pruner, trial_id, epoch, row["val/accuracy"]):
+                last = {key: row[key] for key in ("val/accuracy", "val/loss")}
+                return Outcome("pruned", last, epoch, f"{self.spec.search.pruner.name} pruned it after epoch {epoch}")
+        return None
+
+    def _enter(self, number: int) -> tuple[Arena, int]:
+        if self.spec.search.reproducible:
+            arena = Arena(self.cell.name, self._visible(number), number)
+        else:
+            ended = [trial for trial in self.trials if trial.state.is_finished()]
+            arena = self._arena = self._arena or Arena(self.cell.name, ended, len(ended))
+        self._judged[number] = arena, arena.enter(self.trials[number])
+        return self._judged[number]
+
     def finish(self, assignment: Assignment, outcome: Outcome, rows: Sequence[tuple[int, Mapping[str, float]]]) -> None:
         """Record how a trial ended. A failed one stays unfinished, to be run again by the next `study run`."""
         ended = {"status": outcome.status, "step": outcome.step, "reason": outcome.reason}
         ended = {key: value for key, value in ended.items() if value is not None}
         if assignment.phase == "confirm":
+            key = _confirm_key(assignment)
+            self.storage.set_study_user_attr(self.study_id, key, {**ended, **outcome.metrics})
             if outcome.status != "failed":
-                key = _confirm_key(assignment)
-                self.storage.set_study_user_attr(self.study_id, key, {**ended, **outcome.metrics})
                 self.ended_confirms.add(key)
             return
         trial_id = self.storage.get_trial_id_from_study_id_trial_number(self.study_id, assignment.number)
-        for key, value in {**ended, **outcome.metrics}.items():
+        kept = {key: rows[-1][1][key] for key in self.spec.search.constraints if rows and key in rows[-1][1]}
+        for key, value in {**ended, **kept, **outcome.metrics}.items():
             self.storage.set_trial_user_attr(trial_id, key, value)
         if outcome.status == "failed":
             self.failed.add(assignment.number)
@@ -208,19 +296,66 @@ class CellSearch:
         for epoch, row in rows:
             if "val/accuracy" in row:
                 self.storage.set_trial_intermediate_value(trial_id, epoch, row["val/accuracy"])
-        value = outcome.metrics["val/accuracy"] if outcome.status == "complete" else WORST
-        self.storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [value])
+        value = WORST if outcome.status == "diverged" else outcome.metrics["val/accuracy"]
+        state = TrialState.PRUNED if outcome.status == "pruned" else TrialState.COMPLETE
+        if assignment.number in self._judged:
+            arena, here = self._judged.pop(assignment.number)
+            for key, attr in arena.leave(here, state, value).items():
+                self.storage.set_trial_system_attr(trial_id, key, attr)
+        self.storage.set_trial_state_values(trial_id, state, [value])
 
     def _ended(self, trial: FrozenTrial) -> bool:
         return trial.state.is_finished() or trial.number in self.failed
 
-    def _suggest(self, number: int, visible: Sequence[FrozenTrial]) -> dict[str, Any]:
+    def _visible(self, number: int) -> list[FrozenTrial]:
+        """The trials that trial `number` may know of in the reproducible mode, failed ones left out."""
+        known = self.trials[: max(0, number - self.spec.search.window + 1)]
+        return [trial for trial in known if trial.state.is_finished()]
+
+    def _seen(self, number: int) -> list[FrozenTrial] | None:
+        """What the sampler of trial `number` sees; None while it must wait for some of it."""
+        if not self.spec.search.reproducible:
+            return [trial for trial in self.trials if trial.number not in self.failed]
+        if self.spec.search.sampler.blind and self.pruner is None:
+            return []
+        known = self.trials[: max(0, number - self.spec.search.window + 1)]
+        return self._visible(number) if all(self._ended(trial) for trial in known) else None
+
+    def _suggest(self, number: int, seen: Sequence[FrozenTrial]) -> FrozenTrial:
+        space = self.space(next(round_ for round_, budget in enumerate(self.budgets) if number < budget))
         if number == 0:  # the middle of every range: a small budget should not rest on luck alone
-            return {optuna_key(key, range_): range_.centre() for key, range_ in self.cell.space.items()}
-        sampler = _sampler(self.spec.search.sampler, _seed(self.spec.search.seed, self.cell.name, number))
-        study = optuna.create_study(direction="maximize", sampler=sampler)
-        study.add_trials(visible)
-        return dict(study.ask(self.distributions).params)
+            middle = {optuna_key(key, range_): range_.centre() for key, range_ in space.items()}
+            return create_trial(value=WORST, params=middle, distributions=_distributions(space))
+        active = _distributions({key: _covering(range_, key, self._drawn(seen)) for key, range_ in space.items()})
+        words = self.spec.search.seed, self.cell.name
+        sampler: Sampler = self.spec.search.sampler
+        return sampler.suggest(words, number, [self._shown(trial, active) for trial in seen], active)
+
+    def _drawn(self, seen: Sequence[FrozenTrial]) -> list[dict[str, Any]]:
+        return [{self.keys[key]: value for key, value in trial.params.items()} for trial in seen]
+
+    def _shown(self, trial: FrozenTrial, active: Mapping[str, BaseDistribution]) -> FrozenTrial:
+        """A trial as samplers see it: drawn from the active ranges, by what it breaks of the constraints."""
+        if trial.distributions == active and not self.spec.search.constraints:
+            return trial
+        shown = create_trial(
+            state=trial.state, value=trial.value, params=trial.params, distributions=dict(active),
+            system_attrs=trial.system_attrs, intermediate_values=trial.intermediate_values,
+            constraints=self._excesses(trial),
+        )  # fmt: skip
+        shown.number = trial.number  # what is not stored has none of its own
+        return shown
+
+    def _excesses(self, trial: FrozenTrial) -> dict[str, float] | None:
+        """By how much a complete trial breaks each constraint; infinite for a metric that it did not report."""
+        bounds = self.spec.search.constraints
+        if not bounds or trial.user_attrs.get("status") != "complete":
+            return None
+        told = trial.user_attrs
+        return {key: bound.excess(told[key]) if key in told else FAR for key, bound in bounds.items()}
+
+    def _feasible(self, trial: FrozenTrial) -> bool:
+        return all(excess <= 0 for excess in (self._excesses(trial) or {}).values())
 
     def _values(self, trial: FrozenTrial) -> dict[str, Any]:
         return {
@@ -228,20 +363,24 @@ class CellSearch:
         }
 
 
+def _rank(trial: FrozenTrial) -> tuple[float, float, int]:
+    return -(trial.value or 0.0), trial.user_attrs.get("val/loss", 0.0), trial.number
+
+
+def _distributions(space: Mapping[str, Range]) -> dict[str, BaseDistribution]:
+    return {optuna_key(key, range_): distribution(range_) for key, range_ in space.items()}
+
+
+def _covering(range_: Range, key: str, drawn: Sequence[Mapping[str, Any]]) -> Range:
+    """The range, and what was drawn outside it: a raised budget may find trials of later rounds."""
+    if not isinstance(range_, Float) or not drawn:
+        return range_
+    values = [float(each[key]) for each in drawn]
+    return replace(range_, low=min(range_.low, *values), high=max(range_.high, *values))
+
+
 def _confirm_key(assignment: Assignment) -> str:
     return f"confirm/{assignment.config.hash()}"
-
-
-def _seed(*words: object) -> int:
-    return int.from_bytes(hashlib.blake2b(repr(words).encode(), digest_size=4).digest(), "big")
-
-
-def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
-    if name == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    if name == "gp":
-        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP)
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
 
 
 class Ledger:
@@ -249,11 +388,13 @@ class Ledger:
 
     def __init__(self, storage: BaseStorage, spec: Spec, plan: Sequence[Cell]) -> None:
         self.cells = {cell.name: CellSearch(storage, spec, cell) for cell in plan}
+        self._widen()
         self.waiting = [trial for cell in self.cells.values() for trial in cell.unfinished()]
         self.started: dict[str, Assignment] = {}  # by folder, in this process
 
     def next(self) -> Assignment | None:
         """A trial to start now: first those a former process left, then the cell with the fewest; None if none may."""
+        self._widen()
         if self.waiting:
             return self._start(self.waiting.pop(0))
         for cell in sorted(self.cells.values(), key=self._handed_out):
@@ -268,7 +409,9 @@ class Ledger:
     def done(self) -> bool:
         """Whether nothing is left to hand out: all search and confirm trials have ended, or were tried and failed."""
         return not self.waiting and all(
-            cell.searched and all(t.folder in self.started or cell.confirmed(t) for t in cell.confirm())
+            cell.searched
+            and cell.settled
+            and all(t.folder in self.started or cell.confirmed(t) for t in cell.confirm())
             for cell in self.cells.values()
         )
 
@@ -285,8 +428,25 @@ class Ledger:
 
     def finish(self, assignment: Assignment, outcome: Outcome, rows: Sequence[tuple[int, Mapping[str, float]]]) -> None:
         self.cells[assignment.cell.name].finish(assignment, outcome, rows)
+        self._widen()
+
+    def stops(self, assignment: Assignment, rows: Sequence[tuple[int, Mapping[str, float]]]) -> Outcome | None:
+        """How a running trial ends if its pruner stops it, given its new `rows`."""
+        return self.cells[assignment.cell.name].stops(assignment, rows)
+
+    def _widen(self) -> None:
+        """Rounds of wider ranges and more trials, for all cells alike, while any best lies at the end of a range."""
+        searching = [cell for cell in self.cells.values() if cell.budgets[0] and not cell.settled]
+        while searching and all(cell.searched for cell in searching):
+            if len(searching[0].budgets) > boundary.ROUNDS or not any(cell.wants_widening for cell in searching):
+                for cell in self.cells.values():
+                    cell.settled = True
+                return
+            for cell in searching:
+                cell.budgets.append(cell.budgets[-1] + boundary.extra(cell.budgets[0]))
 
     def _start(self, assignment: Assignment) -> Assignment:
+        self.cells[assignment.cell.name].begin(assignment)
         self.started[assignment.folder] = assignment
         return assignment
 

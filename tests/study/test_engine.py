@@ -89,8 +89,9 @@ def test_the_searcher_hands_trials_out_and_their_reports_back(plan, tmp_path):
     assert given["config"]["optimizer"]["name"] == "sgd"
     assert given["test"] is False
     assert searcher.suggest("b") is None  # the one slot is taken
-    searcher.on_trial_result("a", {"progress": Progress("running", [(1, {"val/accuracy": 0.1})])})
+    assert not searcher.hears("a", {"progress": Progress("running", [(1, {"val/accuracy": 0.1})])})
     last = Progress("complete", [(2, {"val/accuracy": 0.2, "train/loss": 1.0})], {"test/accuracy": 0.3})
+    assert not searcher.hears("a", {"progress": last})
     searcher.on_trial_complete("a", {"progress": last})
     assert searcher.suggest("b") is not None
     searcher.on_trial_complete("b", None, error=True)
@@ -100,6 +101,19 @@ def test_the_searcher_hands_trials_out_and_their_reports_back(plan, tmp_path):
         ("end", "complete", {"val/accuracy": 0.2, "test/accuracy": 0.3}),
         ("started", 1), ("end", "failed", {}),
     ]  # fmt: skip
+
+
+def test_a_trial_that_the_source_gives_up_is_stopped_and_ends_so(plan, tmp_path):
+    source = Source(plan)
+    source.report = lambda _folder, _rows: Outcome("pruned", {"val/accuracy": 0.1}, 1)
+    searcher = TuneSearcher(source, tmp_path, slots=None)
+    halt = engine.Halt(searcher)
+    searcher.suggest("a")
+    result = {"progress": Progress("running", [(1, {"val/accuracy": 0.1})])}
+    assert halt("a", result)
+    assert not halt("b", result)  # none of ours
+    searcher.on_trial_complete("a", result)
+    assert source.log == [("started", 2), ("end", "pruned", {"val/accuracy": 0.1})]
 
 
 def test_a_trial_that_tune_stops_stays_unfinished(plan, tmp_path):
@@ -137,7 +151,7 @@ def test_an_error_in_a_callback_is_kept_and_ends_the_run(plan, tmp_path):
     searcher.suggest("a")
     source.report = None  # what is called next breaks
     assert not halt.stop_all()
-    searcher.on_trial_result("a", {"progress": Progress("running", [(1, {})])})
+    searcher.hears("a", {"progress": Progress("running", [(1, {})])})
     assert halt.stop_all()
     assert isinstance(searcher.error, TypeError)
     assert searcher.suggest("b") == searcher.FINISHED
