@@ -96,7 +96,9 @@ def spread_ratio(left: npt.ArrayLike, right: npt.ArrayLike, confidence: float = 
         return Estimate(math.nan, math.nan, math.nan, min(a.size, b.size))
     ratio = float(a.var(ddof=1) / b.var(ddof=1))
     low, high = stats.f.ppf([(1 - confidence) / 2, (1 + confidence) / 2], a.size - 1, b.size - 1)
-    return Estimate(math.sqrt(ratio), math.sqrt(ratio / float(high)), math.sqrt(ratio / float(low)), min(a.size, b.size))
+    return Estimate(
+        math.sqrt(ratio), math.sqrt(ratio / float(high)), math.sqrt(ratio / float(low)), min(a.size, b.size)
+    )
 
 
 def paired(left: pd.Series[float], right: pd.Series[float]) -> pd.Series[float]:
