@@ -90,7 +90,7 @@ def estimate(spec: Spec, plan: Sequence[Cell], splits: Mapping[str, Splits], spe
         config = cell.typical
         here = splits[data_key(config)]
         timings = speed.of(config, here)
-        sizes = [batch_size(config, epoch) for epoch in range(1, config.epochs + 1)]
+        sizes = [batch_size(config, epoch, len(here.train)) for epoch in range(1, config.epochs + 1)]
         steps = [len(here.train) // n for n in sizes]
         images = sum(n * many for n, many in zip(sizes, steps, strict=True))
         seconds = sum(many * timings.step(n, config.micro_batch) for n, many in zip(sizes, steps, strict=True))
