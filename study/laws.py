@@ -39,7 +39,7 @@ def exponents(values: pd.DataFrame, sizes: Sequence[float]) -> Floats:
 
     A seed counts only when it has every size.
     """
-    return slopes(np.log2(values.where(values > 0)), sizes)
+    return slopes(values.where(values > 0).map(np.log2), sizes)
 
 
 def local_exponents(values: pd.DataFrame, sizes: Sequence[float]) -> list[Floats]:
@@ -87,8 +87,8 @@ def relative_error(predicted: npt.ArrayLike, measured: npt.ArrayLike) -> float:
 def fluctuation(curve: npt.ArrayLike) -> float:
     """How much a curve goes to and fro, per epoch: (Σ|change| - |net change|)/(epochs - 1).
 
-    0 for a curve that only falls or only rises, however bent: unlike differences of differences, which call the bend of a
-    steep start a fluctuation. NaN below 3 epochs.
+    0 for a curve that only falls or only rises, however bent: unlike second differences, which call the bend of a steep
+    start a fluctuation. NaN below 3 epochs.
     """
     values = np.asarray(curve, dtype=np.float64)
     if values.size < 3:

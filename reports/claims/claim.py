@@ -18,6 +18,11 @@ LEVEL = 0.95
 UNKNOWN = Estimate(math.nan, math.nan, math.nan, 0)
 
 
+def single(measured: float, n: int) -> Estimate:
+    """A number of n seeds that has no interval."""
+    return Estimate(measured, math.nan, math.nan, n)
+
+
 class Missing(Exception):
     """The study lacks what the claim is judged by; the text says what, as a sentence's end."""
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from reports.claims.claim import Part, Status
+from reports.claims.claim import Part, Status, single
 from reports.claims.evidence import curves, last, shared
 from reports.figures import effects, epochs
 from reports.results import Results
 from reports.tables.words import ranged
-from study.statistics import Estimate, interval
+from study.statistics import Estimate
 
 POINTS = "percentage points"
 FINAL = "after the last epoch, never the best one"
@@ -20,18 +20,22 @@ BONFERRONI = "95 % Student's t intervals over seeds, all together (Bonferroni)."
 ACCURACY = {"train/accuracy": "training accuracy", "test/accuracy": "test accuracy"}
 
 
-def times(estimate: Estimate, factor: float) -> Estimate:
-    """In another unit."""
-    return Estimate(estimate.mean * factor, estimate.low * factor, estimate.high * factor, estimate.n)
+def hundredfold(estimate: Estimate) -> Estimate:
+    """Fractions as percentages."""
+    return estimate.through(lambda fraction: 100 * fraction)
 
 
-def gains(results: Results, arm: str, over: str, metric: str, sizes: Sequence[int] | None = None) -> dict[int, pd.Series]:
+def gains(
+    results: Results, arm: str, over: str, metric: str, sizes: Sequence[int] | None = None
+) -> dict[int, pd.Series]:
     """`arm`'s metric minus `over`'s by batch size, in percentage points, one a seed."""
     found = shared(last(results, metric, arm), last(results, metric, over), sizes)
     return {size: 100 * difference for size, difference in found.items()}
 
 
-def parts(samples: Mapping[str, pd.Series], estimates: Sequence[Estimate], statuses: Sequence[Status]) -> tuple[Part, ...]:
+def parts(
+    samples: Mapping[str, pd.Series], estimates: Sequence[Estimate], statuses: Sequence[Status]
+) -> tuple[Part, ...]:
     """A line a comparison."""
     pairs = zip(samples, estimates, statuses, strict=True)
     return tuple(Part(label, estimate, POINTS, status) for label, estimate, status in pairs)
@@ -57,7 +61,9 @@ def over_epochs(results: Results, metric: str, arms: Sequence[str], sizes: Seque
         table = table[table["batch_size"].isin(sizes)]
     table = table.assign(panel="batch size " + table["batch_size"].astype(str), line=table["arm"])
     order = {arm: number for number, arm in enumerate(arms)}
-    table = table.sort_values(["batch_size", "line", "seed", "epoch"], key=lambda c: c.map(order) if c.name == "line" else c)
+    table = table.sort_values(
+        ["batch_size", "line", "seed", "epoch"], key=lambda c: c.map(order) if c.name == "line" else c
+    )
     return table[epochs.COLUMNS].reset_index(drop=True)
 
 
@@ -67,11 +73,5 @@ def deviations(results: Results, metric: str, arms: Sequence[str], size: int) ->
     for arm in arms:
         values = 100 * last(results, metric, arm)[size].dropna()
         deviation = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-        found.append(Part(f"{arm} at {size}: standard deviation", Estimate(deviation, *[float("nan")] * 2, len(values)),
-                          POINTS))  # fmt: skip
+        found.append(Part(f"{arm} at {size}: standard deviation", single(deviation, len(values)), POINTS))
     return found
-
-
-def alone(sample: pd.Series) -> Estimate:
-    """The interval of a single comparison."""
-    return interval(sample)

@@ -27,11 +27,13 @@ def decide(results: Results) -> Judgement:
         raise Missing("no trial has compared |w/g| with the exact radius")
     effect = found[paper]
     status = above(effect, RANK)
-    verb = {"confirmed": "orders a layer's weights much as the exact radius does", "refuted": "says little of the exact radius",
-            "undecided": "may or may not say something of the exact radius"}[status]  # fmt: skip
-    sentence = (
-        f"|w/g| {verb}: rank correlation {ranged(effect.mean, effect.low, effect.high)}, mean over layers, over {seeds(effect.n)}."
-    )
+    verb = {
+        "confirmed": "orders a layer's weights much as the exact radius does",
+        "refuted": "says little of the exact radius",
+        "undecided": "may or may not say something of the exact radius",
+    }[status]
+    told = ranged(effect.mean, effect.low, effect.high)
+    sentence = f"|w/g| {verb}: rank correlation {told}, mean over layers, over {seeds(effect.n)}."
     parts = tuple(Part(name, each, "rank correlation") for name, each in found.items())
     return Judgement(status, effect, "rank correlation", sentence, parts)
 
@@ -39,9 +41,10 @@ def decide(results: Results) -> Judgement:
 CLAIM = Claim(
     name="curvature",
     title="|w/g| is a rough estimate of the radius of curvature",
-    says="Near a minimum R ≈ |w/g| (equation 17): a rough estimate, of which statistics over a layer are still usable (section 4.1).",
-    statistic="Spearman's rank correlation of |w/g| with the exact radius over a layer's weights with g ≠ 0, after the last epoch that "
-    "measured, mean over layers, one a seed, in the baseline's arm; 95 % Student's t interval.",
+    says="Near a minimum R ≈ |w/g| (equation 17): a rough estimate, of which statistics over a layer are still "
+    "usable (section 4.1).",
+    statistic="Spearman's rank correlation of |w/g| with the exact radius over a layer's weights with g ≠ 0, after "
+    "the last epoch that measured, mean over layers, one a seed, in the baseline's arm; 95 % Student's t interval.",
     confirms=f"The interval lies above {RANK:g}.",
     refutes=f"The interval lies below {RANK:g}.",
     decide=decide,

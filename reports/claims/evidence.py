@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 
 from reports.claims.claim import Missing
+from reports.figures import against
 from reports.results import Results
-from study.statistics import accuracies, arm_of, batch_size_of
+from study.statistics import accuracies, arm_of, batch_size_of, interval
 
 IMAGES = {"cifar10": 50_000, "digits": 1437}  # in the whole training sets
 PAPERS_IMAGES = 50_000
 HEADS = ("classifier", "fc", "head")
+
+
+def sizes_of(table: pd.DataFrame) -> list[int]:
+    """The batch sizes that are the columns of `table`."""
+    return [int(str(size)) for size in table.columns]
 
 
 def drawable(make: Callable[[Results], pd.DataFrame]) -> Callable[[Results], pd.DataFrame]:
@@ -69,7 +75,7 @@ def _some(table: pd.DataFrame, absent: str) -> pd.DataFrame:
 
 def shared(left: pd.DataFrame, right: pd.DataFrame, sizes: Sequence[int] | None = None) -> dict[int, pd.Series]:
     """`left - right` by batch size, over the seeds that both completed there; both are seeds × batch sizes."""
-    common = [int(size) for size in left.columns if size in right.columns and (sizes is None or size in sizes)]
+    common = [size for size in sizes_of(left) if size in right.columns and (sizes is None or size in sizes)]
     differences = {size: (left[size] - right[size]).dropna() for size in common}
     found = {size: difference for size, difference in differences.items() if len(difference)}
     if not found:
@@ -78,7 +84,7 @@ def shared(left: pd.DataFrame, right: pd.DataFrame, sizes: Sequence[int] | None 
 
 
 def layers(results: Results, prefix: str) -> list[str]:
-    """The names between `prefix` and the end or the next `/`, of the metrics that some trial has; in the net's order."""
+    """The names that follow `prefix` in the metrics that some trial has, up to the next `/`; in the net's order."""
     keys = (str(column).removeprefix(prefix) for column in results.trials if str(column).startswith(prefix))
     found = dict.fromkeys(key.partition("/")[0] for key in keys)
     if not found:
@@ -133,13 +139,22 @@ def scaled(results: Results, papers_size: int) -> float:
     return papers_size * min(1.0, images(results) / PAPERS_IMAGES)
 
 
-def by_others(table: pd.DataFrame, choose: Callable[[pd.Series], object], then: Callable[[pd.Series, object], float]) -> list[float]:
+def summary(line: str, table: pd.DataFrame) -> pd.DataFrame:
+    """A row a column of `table` (seeds × x) that holds a seed, with the columns of `reports.figures.against`."""
+    rows = [(line, float(str(x)), interval(table[x].dropna())) for x in table]
+    found = [(name, x, each.mean, each.low, each.high, each.n) for name, x, each in rows if each.n]
+    return pd.DataFrame(found, columns=against.COLUMNS)
+
+
+def by_others(
+    table: pd.DataFrame, choose: Callable[[pd.Series], Any], then: Callable[[pd.Series, Any], float]
+) -> list[float]:
     """`then(row, choice)` for each row, where the choice is made from the mean of all other rows.
 
-    So that a maximum is not picked by the noise that it is measured with. Needs two rows.
+    So that a maximum is not picked by the noise that it is measured with. A single row chooses for itself.
     """
     if len(table) < 2:
-        return []
+        return [then(row, choose(row)) for _, row in table.iterrows()]
     return [then(row, choose(table.drop(index=seed).mean())) for seed, row in table.iterrows()]
 
 
@@ -156,8 +171,3 @@ def diverged(results: Results, arms: Sequence[str]) -> str:
         return ""
     told = ", ".join(f"{cell} ({count} of {(tried['cell'] == cell).sum()})" for cell, count in lost.items())
     return f" Diverged seeds are in none of these numbers: {told}."
-
-
-def geometric(logarithm: float) -> float:
-    """Back from a natural logarithm; NaN stays."""
-    return math.exp(logarithm) if not math.isnan(logarithm) else math.nan

@@ -14,16 +14,17 @@ import numpy as np
 import pandas as pd
 
 from reports.claims.claim import Judgement, Missing, Part, Status, within
-from reports.claims.evidence import seeds
+from reports.claims.evidence import seeds, sizes_of
 from reports.figures import laws
 from reports.tables.words import number, ranged
 from study.laws import effective, exponents, fit_power, local_exponents, relative_error
 from study.statistics import Estimate, interval, simultaneous
 
 AGAINST = (
-    "Per seed the least-squares slope of log(quantity) against log n′ over all batch sizes, and between each size and the "
-    "next; n′ = n(N−1)/(N−n) corrects for batches drawn without replacement and is n for n ≪ N. 95 % intervals over seeds "
-    "(Student's t), those of the local slopes all together (Bonferroni). The full set, where nothing is drawn, is left out."
+    "Per seed the least-squares slope of log(quantity) against log n′ over all batch sizes, and between each size "
+    "and the next; n′ = n(N−1)/(N−n) corrects for batches drawn without replacement and is n for n ≪ N. 95 % "
+    "intervals over seeds (Student's t), those of the local slopes all together (Bonferroni). The full set, where "
+    "nothing is drawn, is left out."
 )
 
 
@@ -53,8 +54,8 @@ class Law:
     def refutes(self) -> str:
         low, high = map(number, self.band)
         return (
-            f"The interval of the slope, or that of a local slope, lies wholly outside {low} … {high}: a power law has "
-            "the same slope everywhere."
+            f"The interval of the slope, or that of a local slope, lies wholly outside {low} … {high}: a power law "
+            "has the same slope everywhere."
         )
 
 
@@ -75,14 +76,13 @@ class Slopes:
         if len(known) < 2:
             return "there are too few batch sizes to see whether it bends"
         first, last = known[0], known[-1]
-        return (
-            f"locally it goes from {number(first.effect.mean)} ({first.label}) to {number(last.effect.mean)} ({last.label})"
-        )
+        ends = (f"{number(part.effect.mean)} ({part.label})" for part in (first, last))
+        return f"locally it goes from {' to '.join(ends)}"
 
 
 def slopes(values: pd.DataFrame, images: int, law: Law) -> Slopes:
     """`values`: seeds × batch sizes, the full set among them or not. Raises Missing below two sizes."""
-    drawn = values[[size for size in values if size < images]]
+    drawn = values[[size for size in sizes_of(values) if size < images]]
     if drawn.shape[1] < 2:
         raise Missing("a slope needs two batch sizes below the full set")
     at = list(effective(list(drawn.columns), images))
@@ -141,7 +141,7 @@ class Forecast:
         found = [
             (layer, law, size, *_ends(table[size], law), size in self.held_out, noise_scale)
             for law, table in laws_.items()
-            for size in table
+            for size in sizes_of(table)
         ]
         return pd.DataFrame(found, columns=laws.COLUMNS)
 

@@ -26,7 +26,7 @@ def decide(results: Results) -> Judgement:
     lead = {
         "confirmed": "Discarding raises the final training accuracy at every batch size",
         "refuted": "Discarding lowers the final training accuracy at some batch size",
-        "undecided": f"{seeds(least.n).capitalize()} do not show that discarding raises the final training accuracy everywhere",
+        "undecided": f"{seeds(least.n)} do not show that discarding raises the final training accuracy everywhere",
     }[status]
     listed = "; ".join(told(label, estimate) for label, estimate in zip(samples, estimates, strict=True))
     spread = [part for size in by_size for part in deviations(results, METRIC, (PLAIN, DISCARDS), size)]
@@ -49,8 +49,8 @@ def _chart(table: pd.DataFrame, results: Results) -> object:
 CLAIM = Claim(
     name="figure-10",
     title="Discarding small-loss samples helps at both batch sizes",
-    says="Discarding the 30 % of each batch with the smallest loss, in the first 100 epochs, raises training accuracy at "
-    "batch size 2000 and at 8000 (section 3.1, figure 10).",
+    says="Discarding the 30 % of each batch with the smallest loss, in the first 100 epochs, raises training "
+    "accuracy at batch size 2000 and at 8000 (section 3.1, figure 10).",
     statistic=f"Training accuracy {FINAL}: discarding minus plain SGD, paired by seed, at each batch size. {HOLM}",
     confirms="The interval lies above 0 at every batch size.",
     refutes="The interval lies below 0 at some batch size.",
@@ -58,12 +58,14 @@ CLAIM = Claim(
     figure=Figure(
         "figure-10",
         "Training accuracy with and without small-loss samples",
-        lambda _: "Training accuracy by epoch (of all samples, as trained). Thin: a seed; bold: mean; shaded: ± one standard "
-        "deviation over seeds. Dotted: the end of the epochs that discard.",
+        lambda _: (
+            "Training accuracy by epoch (of all samples, as trained). Thin: a seed; bold: mean; shaded: ± one "
+            "standard deviation over seeds. Dotted: the end of the epochs that discard."
+        ),
         data,
         _chart,
         "No trial of both arms is complete yet.",
     ),
-    note="The effect stated is the smaller of the two. Training accuracy is what the paper draws; the gap table tells the "
-    "test accuracy.",
+    note="The effect stated is the smaller of the two. Training accuracy is what the paper draws; the gap table "
+    "tells the test accuracy.",
 )

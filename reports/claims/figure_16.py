@@ -26,10 +26,12 @@ def decide(results: Results) -> Judgement:
     lead = {
         "confirmed": f"MCLR and LARS end within {MARGIN:g} percentage point of each other",
         "refuted": f"MCLR and LARS end more than {MARGIN:g} percentage point apart",
-        "undecided": f"{seeds(effect.n).capitalize()} do not show whether MCLR and LARS end within {MARGIN:g} percentage point",
+        "undecided": f"{seeds(effect.n)} do not show whether MCLR and LARS end within {MARGIN:g} percentage point",
     }[status]
     told = ranged(effect.mean, effect.low, effect.high, POINTS)
-    sentence = f"{lead} in training accuracy at batch size {size}: MCLR minus LARS is {told}.{diverged(results, (MCLR, LARS))}"
+    sentence = (
+        f"{lead} in training accuracy at batch size {size}: MCLR minus LARS is {told}.{diverged(results, (MCLR, LARS))}"
+    )
     return Judgement(status, effect, POINTS, sentence, tuple(deviations(results, METRIC, (LARS, MCLR), size)))
 
 
@@ -43,8 +45,9 @@ CLAIM = Claim(
     title="MCLR is as good as LARS at batch size 1024",
     says="Median-curvature and LARS reach the same training accuracy at batch size 1024: the discrepancy is negligibly "
     "small (section 4.2, figure 16).",
-    statistic=f"Training accuracy {FINAL}: MCLR minus LARS, paired by seed; 95 % Student's t interval, an equivalence test "
-    f"(two one-sided tests at 2.5 %) with a margin of {MARGIN:g} percentage point. Both arms had the same search budget.",
+    statistic=f"Training accuracy {FINAL}: MCLR minus LARS, paired by seed; 95 % Student's t interval, an "
+    f"equivalence test (two one-sided tests at 2.5 %) with a margin of {MARGIN:g} percentage point. Both arms had "
+    "the same search budget.",
     confirms=f"The interval lies within ± {MARGIN:g} percentage point.",
     refutes=f"The interval lies wholly outside ± {MARGIN:g} percentage point.",
     decide=decide,

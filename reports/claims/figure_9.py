@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 
 from reports.claims.claim import Claim, Judgement, Missing, Part, above
-from reports.claims.evidence import called, dense, drawable, home, last, layers, seeds
+from reports.claims.evidence import called, dense, drawable, home, last, layers, seeds, summary
 from reports.figures import against
 from reports.figures.figure import Figure
 from reports.results import Results
 from reports.tables.words import number, ranged
 from study.statistics import Estimate, interval
 
+UNIT = "% per 10 % discarded"
 PREFIX = "probe/discard_gradient/"
 KINDS = {"small": "smallest losses discarded", "random": "discarded at random (control)"}
 
@@ -32,12 +33,12 @@ def per_ten(table: pd.DataFrame) -> pd.Series:
     """The slope of log E|g| per 10 % discarded, by least squares, one a seed."""
     tens = np.asarray(list(table.columns), dtype=float) / 10
     centred = tens - tens.mean()
-    return np.log(table) @ centred / float(centred @ centred)
+    return pd.Series(np.log(table.to_numpy()) @ centred / float(centred @ centred), index=table.index)
 
 
 def percent(logs: Estimate) -> Estimate:
     """A change of the logarithm as a change in %."""
-    return Estimate(*(100 * math.expm1(x) for x in (logs.mean, logs.low, logs.high)), logs.n)
+    return logs.through(lambda x: 100 * math.expm1(x))
 
 
 def decide(results: Results) -> Judgement:
@@ -47,7 +48,7 @@ def decide(results: Results) -> Judgement:
     rises = per_ten(small)
     effect = percent(interval(rises))
     status = above(effect)
-    parts = [Part(f"{KINDS['small']}: {called(layer, names)}", effect, "% per 10 % discarded", status)]
+    parts = [Part(f"{KINDS['small']}: {called(layer, names)}", effect, UNIT, status)]
     control = ""
     try:
         chance = per_ten(by_share(results, "random", layer)).reindex(rises.index).dropna()
@@ -55,24 +56,24 @@ def decide(results: Results) -> Judgement:
         chance = pd.Series(dtype=float)
     if len(chance):
         share = interval(100 * chance / rises[chance.index])
-        parts += [Part(KINDS["random"], percent(interval(chance)), "% per 10 % discarded"),
+        parts += [Part(KINDS["random"], percent(interval(chance)), UNIT),
                   Part("share of the rise that p alone explains", share, "%")]  # fmt: skip
         control = (
-            f" Discarding as many at random explains {ranged(share.mean, share.low, share.high, '%')} of that rise: fewer "
-            "samples make a noisier, so larger, gradient."
+            f" Discarding as many at random explains {ranged(share.mean, share.low, share.high, '%')} of that rise: "
+            "fewer samples make a noisier, so larger, gradient."
         )
     climbs = interval([100 * float(np.mean(np.diff(row) > 0)) for row in small.to_numpy()])
     parts.append(Part("steps of p at which E|g| rises", climbs, "%"))
     others = [name for name in names if name != layer]
-    parts += [Part(called(name, names), percent(interval(per_ten(by_share(results, "small", name)))), "% per 10 % discarded")
-              for name in others]  # fmt: skip
+    rises_ = {name: percent(interval(per_ten(by_share(results, "small", name)))) for name in others}
+    parts += [Part(called(name, names), each, UNIT) for name, each in rises_.items()]
     verb = {"confirmed": "rises", "refuted": "falls", "undecided": "may or may not rise"}[status]
     sentence = (
         f"E|g| of the second fully connected layer {verb} as small-loss samples are discarded: by "
-        f"{ranged(effect.mean, effect.low, effect.high, '%')} for each 10 % of the batch, over {seeds(effect.n)}; it climbs at "
-        f"{number(climbs.mean)} % of the steps of p.{control}"
+        f"{ranged(effect.mean, effect.low, effect.high, '%')} for each 10 % of the batch, over {seeds(effect.n)}; it "
+        f"climbs at {number(climbs.mean)} % of the steps of p.{control}"
     )
-    return Judgement(status, effect, "% per 10 % discarded", sentence, tuple(parts))
+    return Judgement(status, effect, UNIT, sentence, tuple(parts))
 
 
 @drawable
@@ -85,27 +86,27 @@ def data(results: Results) -> pd.DataFrame:
             table = by_share(results, kind, dense(names, 2))
         except Missing:
             continue
-        for p in table:
-            each = interval(table[p])
-            rows.append((name, p, each.mean, each.low, each.high, each.n))
-    return pd.DataFrame(rows, columns=against.COLUMNS)
+        rows.append(summary(name, table))
+    return pd.concat(rows)
 
 
 CLAIM = Claim(
     name="figure-9",
     title="Discarding small-loss samples enlarges the gradient",
-    says="E|g| of the second fully connected layer rises as the p % of samples with the smallest loss are discarded, p = 10 … 90, "
-    "at batch size 8192 and step 1 (section 3.1, figure 9).",
-    statistic="Per seed the least-squares slope of log E|g| against p; 95 % Student's t interval over seeds. Beside it the slope "
-    "when as many samples are discarded at random, as a share of that rise.",
+    says="E|g| of the second fully connected layer rises as the p % of samples with the smallest loss are discarded, "
+    "p = 10 … 90, at batch size 8192 and step 1 (section 3.1, figure 9).",
+    statistic="Per seed the least-squares slope of log E|g| against p; 95 % Student's t interval over seeds. Beside "
+    "it the slope when as many samples are discarded at random, as a share of that rise.",
     confirms="The slope's interval lies above 0.",
     refutes="The slope's interval lies below 0.",
     decide=decide,
     figure=Figure(
         "figure-9",
         "E|g| against the share discarded",
-        lambda _: "Mean absolute gradient of the second fully connected layer at step 1, mean over seeds with 95 % intervals. The "
-        "control, which the paper lacks, discards as many samples at random.",
+        lambda _: (
+            "Mean absolute gradient of the second fully connected layer at step 1, mean over seeds with 95 % "
+            "intervals. The control, which the paper lacks, discards as many samples at random."
+        ),
         data,
         lambda table, _: against.chart(table, "discarded  (% of the batch)", "E|g|  (loss / weight)", sizes=False),
         "No trial was measured by the probe discard_gradient.",

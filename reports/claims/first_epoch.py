@@ -8,16 +8,16 @@ from functools import partial
 
 import pandas as pd
 
-from reports.claims.claim import Claim, Judgement, Missing, Part, above, all_of, below
+from reports.claims.claim import Claim, Judgement, Missing, Part, above, all_of, below, single
 from reports.claims.contrasts import FINAL
 from reports.claims.evidence import curves, diverged, drawable, seeds
 from reports.claims.figure_8 import DEFINED
 from reports.figures import epochs
 from reports.figures.figure import Figure
 from reports.results import Results
-from reports.tables.words import ranged
+from reports.tables.words import number, ranged
 from study.laws import fluctuation
-from study.statistics import Estimate, interval, spread_ratio
+from study.statistics import interval, spread_ratio
 
 BASELINE, TRICK = "sgd", "sgd-first-epoch"
 PAPERS_WINDOW = 80  # epochs
@@ -37,8 +37,8 @@ class Quantity:
     def table(self, results: Results, arms: tuple[str, ...]) -> pd.DataFrame:
         """The curves at the largest batch size of both arms, in this unit."""
         found = curves(results, self.metric, arms)
-        found = found[found["batch_size"] == found["batch_size"].max()]
-        return found.assign(value=self.scale * found["value"])
+        largest: pd.DataFrame = found[found["batch_size"] == found["batch_size"].max()]
+        return largest.assign(value=self.scale * largest["value"])
 
 
 LOSS = Quantity("train/loss", "training loss", "loss", 1.0, -1)
@@ -59,7 +59,7 @@ def jumps(table: pd.DataFrame, arm: str, first: int, end: int) -> pd.Series:
 def final(table: pd.DataFrame, arm: str) -> pd.Series:
     """The last epoch's value by seed."""
     here = table[(table["arm"] == arm) & (table["epoch"] == table["epoch"].max())]
-    return here.set_index("seed")["value"]
+    return pd.Series(here["value"].to_numpy(), index=here["seed"])
 
 
 def decide_baseline(quantity: Quantity, results: Results) -> Judgement:
@@ -73,18 +73,23 @@ def decide_baseline(quantity: Quantity, results: Results) -> Judgement:
     effect = interval((early - late).dropna())
     status = above(effect)
     spread = final(table, BASELINE).std(ddof=1) if len(early) > 1 else float("nan")
-    deviation = Estimate(float(spread), float("nan"), float("nan"), len(early))
+    deviation = single(float(spread), len(early))
     per_epoch = f"{quantity.unit} / epoch"
     parts = [
         Part(f"fluctuation in epochs 1–{end}", interval(early), per_epoch),
         Part(f"fluctuation in epochs {end + 1}–{int(table['epoch'].max())}", interval(late), per_epoch),
         Part("standard deviation over seeds after the last epoch", deviation, quantity.unit),
     ]
-    verb = {"confirmed": "fluctuates more", "refuted": "fluctuates less", "undecided": "may or may not fluctuate more"}[status]
+    verb = {
+        "confirmed": "fluctuates more",
+        "refuted": "fluctuates less",
+        "undecided": "may or may not fluctuate more",
+    }[status]
     sentence = (
         f"The baseline's {quantity.name} {verb} in its first {end} epochs than afterwards: by "
-        f"{ranged(effect.mean, effect.low, effect.high, per_epoch)} more, over {seeds(effect.n)}; after the last epoch the seeds' "
-        f"standard deviation is {ranged(*[float(spread), *[float('nan')] * 2], quantity.unit)}.{diverged(results, [BASELINE])}"
+        f"{ranged(effect.mean, effect.low, effect.high, per_epoch)} more, over {seeds(effect.n)}; after the last "
+        f"epoch the seeds' standard deviation is {number(deviation.mean)} "
+        f"{quantity.unit}.{diverged(results, [BASELINE])}"
     )
     return Judgement(status, effect, per_epoch, sentence, tuple(parts))
 
@@ -100,12 +105,12 @@ def decide_trick(quantity: Quantity, results: Results) -> Judgement:
     better = interval((ours - base).dropna(), together)
     if not smoother.n or not better.n:
         raise Missing("no seed is complete in both arms with enough epochs to tell their fluctuation")
+    per_epoch, improves = f"{quantity.unit} / epoch", above if quantity.better > 0 else below
     parts = (
-        Part(f"smoother: fluctuation in epochs 1–{end}, difference", smoother, f"{quantity.unit} / epoch", below(smoother)),
+        Part(f"smoother: fluctuation in epochs 1–{end}, difference", smoother, per_epoch, below(smoother)),
         Part("tighter: standard deviation over seeds, ratio", tighter, "times", below(tighter, 1.0)),
-        Part("better: after the last epoch, difference", better, quantity.unit,
-             above(better) if quantity.better > 0 else below(better)),
-    )  # fmt: skip
+        Part("better: after the last epoch, difference", better, quantity.unit, improves(better)),
+    )
     status = all_of(part.status or "undecided" for part in parts)
     words: Mapping[str, str] = {"confirmed": "yes", "refuted": "no", "undecided": "undecided"}
     told = "; ".join(
@@ -114,8 +119,8 @@ def decide_trick(quantity: Quantity, results: Results) -> Judgement:
         for part in parts
     )
     sentence = (
-        f"With a smaller batch in the first epoch the {quantity.name} is, against the baseline over {seeds(better.n)}, "
-        f"{told}.{diverged(results, [BASELINE, TRICK])}"
+        f"With a smaller batch in the first epoch the {quantity.name} is, against the baseline over "
+        f"{seeds(better.n)}, {told}.{diverged(results, [BASELINE, TRICK])}"
     )
     return Judgement(status, better, quantity.unit, sentence, parts)
 
@@ -136,8 +141,10 @@ def _figure(name: str, quantity: Quantity, arm: str) -> Figure:
     return Figure(
         name,
         f"{quantity.name.capitalize()} of several seeds",
-        lambda _: f"{quantity.name.capitalize()} by epoch of {arm}. Thin: a seed; bold: mean; shaded: ± one standard deviation "
-        "over seeds. Dotted: the end of the epochs whose fluctuation is judged.",
+        lambda _: (
+            f"{quantity.name.capitalize()} by epoch of {arm}. Thin: a seed; bold: mean; shaded: ± one standard "
+            "deviation over seeds. Dotted: the end of the epochs whose fluctuation is judged."
+        ),
         drawable(partial(data, quantity, arm)),
         chart,
         f"No trial of {arm} is complete yet.",
@@ -148,8 +155,8 @@ def _baseline(name: str, quantity: Quantity) -> Claim:
     return Claim(
         name=name,
         title=f"The baseline's {quantity.name} fluctuates early",
-        says=f"At batch size 8192 the baseline's {quantity.name} has a big fluctuation in the first 80 epochs, which leads to "
-        f"models of wide dispersion (section 3.2, figure {name[-2:]}).",
+        says=f"At batch size 8192 the baseline's {quantity.name} has a big fluctuation in the first 80 epochs, which "
+        f"leads to models of wide dispersion (section 3.2, figure {name[-2:]}).",
         statistic=f"{DEFINED}. Per seed that in {EARLY}, minus that in the rest; 95 % Student's t interval. "
         "The dispersion is the standard deviation over seeds; figures 13 and 14 test it against the other arm's.",
         confirms="The difference's interval lies above 0.",
@@ -163,16 +170,18 @@ def _trick(name: str, quantity: Quantity) -> Claim:
     return Claim(
         name=name,
         title=f"A small first-epoch batch makes the {quantity.name} smoother, tighter, better",
-        says="With batch size 512 and a tenth of the rate in the first epoch, training is clearly improved: less fluctuation, "
-        f"less dispersion, a better end (section 3.2, figure {name[-2:]}).",
-        statistic=f"Against the baseline on the same seeds: the difference of fluctuations in {EARLY} (paired); the ratio of "
-        f"standard deviations over seeds (F interval); and the difference in {quantity.name} {FINAL} (paired). 95 % intervals, all three "
-        f"together (Bonferroni). {DEFINED}.",
-        confirms="All three intervals lie on the claimed side: fluctuation below 0, ratio below 1, difference on the better side of 0.",
+        says="With batch size 512 and a tenth of the rate in the first epoch, training is clearly improved: less "
+        f"fluctuation, less dispersion, a better end (section 3.2, figure {name[-2:]}).",
+        statistic=f"Against the baseline on the same seeds: the difference of fluctuations in {EARLY} (paired); the "
+        f"ratio of standard deviations over seeds (F interval); and the difference in {quantity.name} {FINAL} "
+        f"(paired). 95 % intervals, all three together (Bonferroni). {DEFINED}.",
+        confirms="All three intervals lie on the claimed side: fluctuation below 0, ratio below 1, difference on the "
+        "better side of 0.",
         refutes="One of the three lies wholly on the other side.",
         decide=partial(decide_trick, quantity),
         figure=_figure(name, quantity, TRICK),
-        note="A ratio of standard deviations needs many seeds: with 5 in each arm it is clear only beyond about fourfold, with 10 beyond about 2.4.",
+        note="A ratio of standard deviations needs many seeds: with 5 in each arm it is clear only beyond about "
+        "fourfold, with 10 beyond about 2.4.",
     )
 
 

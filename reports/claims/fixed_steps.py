@@ -6,12 +6,12 @@ import pandas as pd
 
 from reports.claims.claim import Claim, Judgement, Missing, Part, above, below
 from reports.claims.contrasts import BONFERRONI, FINAL, POINTS
-from reports.claims.evidence import diverged, drawable, last, seeds
+from reports.claims.evidence import diverged, drawable, last, seeds, summary
 from reports.figures import against
 from reports.figures.figure import Figure
 from reports.results import Results
 from reports.tables.words import ranged
-from study.statistics import interval, simultaneous
+from study.statistics import simultaneous
 
 EPOCHS, STEPS = "sgd", "sgd-steps"
 NAMES = {EPOCHS: "as many epochs", STEPS: "as many steps"}
@@ -41,13 +41,15 @@ def decide(results: Results) -> Judgement:
     )
     told = [ranged(each.mean, each.low, each.high, POINTS) for each in (by_epochs, by_steps)]
     if above(by_epochs) != "confirmed":
-        sentence = f"With {NAMES[EPOCHS]} there is no gap beyond doubt at batch size {largest} ({told[0]}), so none to close."
+        sentence = (
+            f"With {NAMES[EPOCHS]} there is no gap beyond doubt at batch size {largest} ({told[0]}), so none to close."
+        )
         return Judgement("undecided", by_steps, POINTS, sentence + diverged(results, list(NAMES)), parts)
     status = below(by_steps, MARGIN)
     verb = {"confirmed": "vanishes", "refuted": "stays", "undecided": "may vanish or stay"}[status]
     sentence = (
-        f"At batch size {largest} the gap to {min(results.batch_sizes)} is {told[0]} with {NAMES[EPOCHS]}; with {NAMES[STEPS]} it "
-        f"{verb}: {told[1]}, over {seeds(by_steps.n)}.{diverged(results, list(NAMES))}"
+        f"At batch size {largest} the gap to {min(results.batch_sizes)} is {told[0]} with {NAMES[EPOCHS]}; with "
+        f"{NAMES[STEPS]} it {verb}: {told[1]}, over {seeds(by_steps.n)}.{diverged(results, list(NAMES))}"
     )
     return Judgement(status, by_steps, POINTS, sentence, parts)
 
@@ -55,31 +57,27 @@ def decide(results: Results) -> Judgement:
 @drawable
 def data(results: Results) -> pd.DataFrame:
     """With the columns of `reports.figures.against`: a line a budget."""
-    rows = []
-    for arm, name in NAMES.items():
-        table = gap(results, arm)
-        for size in table:
-            each = interval(table[size].dropna())
-            rows.append((name, int(size), each.mean, each.low, each.high, each.n))
-    return pd.DataFrame(rows, columns=against.COLUMNS).dropna(subset="mean")
+    return pd.concat(summary(name, gap(results, arm)) for arm, name in NAMES.items())
 
 
 CLAIM = Claim(
     name="fixed-steps",
     title="With as many steps, the gap vanishes",
-    says="Beyond the paper: the gap of large batches comes from taking fewer steps, and vanishes when they take as many (Hoffer et "
-    "al. 2017; the paper's method 3).",
-    statistic=f"Test accuracy {FINAL}: that of the smallest batch size minus that of the largest, paired by seed, once with as many "
-    f"epochs and once with as many steps. {BONFERRONI}",
-    confirms=f"There is a gap with as many epochs (its interval lies above 0), and with as many steps its interval lies below "
-    f"{MARGIN:g} percentage point.",
+    says="Beyond the paper: the gap of large batches comes from taking fewer steps, and vanishes when they take as "
+    "many (Hoffer et al. 2017; the paper's method 3).",
+    statistic=f"Test accuracy {FINAL}: that of the smallest batch size minus that of the largest, paired by seed, "
+    f"once with as many epochs and once with as many steps. {BONFERRONI}",
+    confirms="There is a gap with as many epochs (its interval lies above 0), and with as many steps its interval "
+    f"lies below {MARGIN:g} percentage point.",
     refutes=f"There is such a gap, and with as many steps its interval lies above {MARGIN:g} percentage point.",
     decide=decide,
     figure=Figure(
         "fixed-steps",
         "The gap under two budgets",
-        lambda _: "Test accuracy of the smallest batch size minus each batch size's own, with 95 % intervals over seeds: with as many "
-        "epochs, and with as many steps (epochs in proportion to the batch size).",
+        lambda _: (
+            "Test accuracy of the smallest batch size minus each batch size's own, with 95 % intervals over seeds: "
+            "with as many epochs, and with as many steps (epochs in proportion to the batch size)."
+        ),
         data,
         lambda table, _: against.chart(table, "batch size (logarithmic)", "gap (percentage points)", rule=0.0),
         "No seed is complete in two cells to compare yet.",

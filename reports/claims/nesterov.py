@@ -39,7 +39,7 @@ def decide(results: Results) -> Judgement:
     lead = {
         "confirmed": f"Tuned Nesterov is at most {MARGIN:g} percentage point behind LARS and MCLR",
         "refuted": f"Tuned Nesterov is more than {MARGIN:g} percentage point behind LARS or MCLR",
-        "undecided": f"{seeds(least.n).capitalize()} do not show whether tuned Nesterov keeps up with LARS and MCLR",
+        "undecided": f"{seeds(least.n)} do not show whether tuned Nesterov keeps up with LARS and MCLR",
     }[status]
     listed = "; ".join(told(label, estimate) for label, estimate in zip(samples, estimates, strict=True))
     decided = tuple(
@@ -59,18 +59,20 @@ def data(results: Results) -> pd.DataFrame:
 CLAIM = Claim(
     name="nesterov",
     title="Tuned Nesterov keeps up with layer-wise rules",
-    says="Beyond the paper: with the same tuning, momentum SGD with Nesterov matches LARS at large batch sizes (Nado et al. "
-    "2021); the paper compares LARS and MCLR with each other only.",
-    statistic=f"Test accuracy {FINAL}, at the largest batch size: Nesterov minus LARS and minus MCLR, paired by seed, each arm "
-    f"with the same search budget. {BONFERRONI}",
+    says="Beyond the paper: with the same tuning, momentum SGD with Nesterov matches LARS at large batch sizes (Nado "
+    "et al. 2021); the paper compares LARS and MCLR with each other only.",
+    statistic=f"Test accuracy {FINAL}, at the largest batch size: Nesterov minus LARS and minus MCLR, paired by "
+    f"seed, each arm with the same search budget. {BONFERRONI}",
     confirms=f"Both intervals lie above −{MARGIN:g} percentage point.",
     refutes=f"One of them lies wholly below −{MARGIN:g} percentage point.",
     decide=decide,
     figure=Figure(
         "nesterov",
         "Nesterov minus the layer-wise rules",
-        lambda _: f"Test accuracy of Nesterov SGD minus the rival's, with 95 % intervals all together. Shaded: ± {MARGIN:g} "
-        "percentage point. Left of the shade Nesterov is behind.",
+        lambda _: (
+            "Test accuracy of Nesterov SGD minus the rival's, with 95 % intervals all together. Shaded: ± "
+            f"{MARGIN:g} percentage point. Left of the shade Nesterov is behind."
+        ),
         data,
         lambda table, _: effects.chart(table, "difference in test accuracy (percentage points)", margin=MARGIN),
         "No seed is complete in all three arms yet.",

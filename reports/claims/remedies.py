@@ -1,4 +1,4 @@
-"""Section 5.2's four classes of remedies, and the authors' other attempts, against plain SGD at the largest batch size."""
+"""Section 5.2's four classes of remedies, and the authors' other attempts, against plain SGD at the largest n."""
 
 from __future__ import annotations
 
@@ -109,8 +109,10 @@ def _claim(name: str, title: str, says: str, classes: Classes, note: str) -> Cla
         figure=Figure(
             name,
             "Gain over plain SGD",
-            lambda results: f"Test accuracy minus plain SGD's at batch size {max(results.batch_sizes)}, with intervals that "
-            "lie on one side of 0 exactly where Holm's test finds a difference.",
+            lambda results: (
+                f"Test accuracy minus plain SGD's at batch size {max(results.batch_sizes)}, with intervals that lie "
+                "on one side of 0 exactly where Holm's test finds a difference."
+            ),
             drawable(partial(data, classes)),
             lambda table, _: effects.chart(table, "gain over plain SGD (percentage points)"),
             "No seed is complete in two arms yet.",
@@ -122,16 +124,17 @@ def _claim(name: str, title: str, says: str, classes: Classes, note: str) -> Cla
 REMEDIES_CLAIM = _claim(
     "remedies",
     "Each of the four classes of remedies helps",
-    "Rate schedules, batch-size schedules, training longer and eliminating sharp minima each alleviate the generalization "
-    "gap (section 5.2, methods 1 to 4).",
+    "Rate schedules, batch-size schedules, training longer and eliminating sharp minima each alleviate the "
+    "generalization gap (section 5.2, methods 1 to 4).",
     REMEDIES,
-    "The effect stated is the best arm of the class that gains least. `longer` takes more steps, so more time, than the rest.",
+    "The effect stated is the best arm of the class that gains least. `longer` takes more steps, so more time, "
+    "than the rest.",
 )
 ATTEMPTS_CLAIM = _claim(
     "attempts",
     "The authors' other ways to enlarge the gradient help",
-    "Enlarging the gradient improves large-batch training; also tried were discarding small gradient values, larger dropout "
-    "and a sharper loss (section 3). The paper reports no result for them.",
+    "Enlarging the gradient improves large-batch training; also tried were discarding small gradient values, "
+    "larger dropout and a sharper loss (section 3). The paper reports no result for them.",
     ATTEMPTS,
     "The effect stated is the smallest of them.",
 )

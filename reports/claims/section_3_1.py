@@ -17,7 +17,7 @@ MARGIN = 1.0  # percentage points that count as no effect
 
 
 def _samples(results: Results) -> dict[str, pd.Series]:
-    found = {}
+    found: dict[str, pd.Series] = {}
     for metric, name in ACCURACY.items():
         try:
             by_size = gains(results, DISCARDS, PLAIN, metric)
@@ -38,7 +38,7 @@ def decide(results: Results) -> Judgement:
     lead = {
         "confirmed": f"Discarding changes no accuracy by as much as {MARGIN:g} percentage point",
         "refuted": f"Discarding changes some accuracy by more than {MARGIN:g} percentage point",
-        "undecided": f"{seeds(largest.n).capitalize()} do not show whether discarding changes accuracy by less than "
+        "undecided": f"{seeds(largest.n)} do not show whether discarding changes accuracy by less than "
         f"{MARGIN:g} percentage point",
     }[status]
     listed = "; ".join(told(label, estimate) for label, estimate in zip(samples, estimates, strict=True))
@@ -56,17 +56,19 @@ CLAIM = Claim(
     name="section-3.1",
     title="Discarding does nothing above batch size 8000",
     says="For batch sizes above 8000 the effect of discarding small-loss samples is not significant (section 3.1).",
-    statistic=f"Training and test accuracy {FINAL}: discarding minus plain SGD, paired by seed, at each batch size of the "
-    f"study. {BONFERRONI}",
-    confirms=f"Every interval lies within ± {MARGIN:g} percentage point (equivalence; a test that finds nothing would not "
-    "show that there is nothing).",
+    statistic=f"Training and test accuracy {FINAL}: discarding minus plain SGD, paired by seed, at each batch size "
+    f"of the study. {BONFERRONI}",
+    confirms=f"Every interval lies within ± {MARGIN:g} percentage point (equivalence; a test that finds nothing "
+    "would not show that there is nothing).",
     refutes=f"Some interval lies wholly outside ± {MARGIN:g} percentage point.",
     decide=decide,
     figure=Figure(
         "section-3.1",
         "The effect of discarding",
-        lambda _: f"Accuracy with discarding minus plain SGD, with intervals that hold together. Shaded: ± {MARGIN:g} "
-        "percentage point, which counts as no effect.",
+        lambda _: (
+            f"Accuracy with discarding minus plain SGD, with intervals that hold together. Shaded: ± {MARGIN:g} "
+            "percentage point, which counts as no effect."
+        ),
         data,
         lambda table, _: effects.chart(table, "difference (percentage points)", margin=MARGIN),
         "No seed is complete in both arms yet.",

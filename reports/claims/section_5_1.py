@@ -44,20 +44,23 @@ CLAIM = Claim(
     title="The distance to the minimum shrinks as n^−1/2",
     says="The mean distance of a parameter from its nearest minimum, E|d| = E|g|/2a with 2a the second derivative, is "
     "∝ n^−1/2: large batches leave every parameter centred on its minimum (section 5.1, equation 28).",
-    statistic=f"E|d| = mean of |g|/|h| over all weights at the first step, h the diagonal of the Gauss–Newton matrix. {AGAINST}",
+    statistic="E|d| = mean of |g|/|h| over all weights at the first step, h the diagonal of the Gauss–Newton "
+    f"matrix. {AGAINST}",
     confirms=LAW.confirms,
     refutes=LAW.refutes,
     decide=decide,
     figure=Figure(
         "section-5.1",
         "E|d| against batch size",
-        lambda _: "Mean distance to the minimum of each weight's own parabola at the first step, mean over seeds with 95 % "
-        "intervals. Both laws are fitted on every second batch size (hollow) and tried on the others (filled).",
+        lambda _: (
+            "Mean distance to the minimum of each weight's own parabola at the first step, mean over seeds with 95 "
+            "% intervals. Both laws are fitted on every second batch size (hollow) and tried on the others (filled)."
+        ),
         data,
         lambda table, _: laws.chart(table, "E|d|  (weight)"),
         "No trial has measured distances at four batch sizes yet.",
     ),
-    note="That a batch's own parabola has its minimum near says nothing of the training loss: |d| falls because the noise of "
-    "g does, and levels off at |μ|/2a. The paper takes one a for all weights; here each has its own. A constant factor "
-    "(erratum 1) does not change the slope.",
+    note="That a batch's own parabola has its minimum near says nothing of the training loss: |d| falls because the "
+    "noise of g does, and levels off at |μ|/2a. The paper takes one a for all weights; here each has its own. A "
+    "constant factor (erratum 1) does not change the slope.",
 )

@@ -9,7 +9,7 @@ import pandas as pd
 
 from reports.claims.claim import Claim, Judgement, Missing, Part, below
 from reports.claims.evidence import diverged, drawable, in_order, seeds
-from reports.claims.figure_2 import PREFIX, ESTIMATE, radii
+from reports.claims.figure_2 import ESTIMATE, PREFIX, radii
 from reports.figures import epochs
 from reports.figures.figure import Figure
 from reports.results import Results
@@ -60,8 +60,8 @@ def decide(results: Results) -> Judgement:
     verb = {"confirmed": "converge", "refuted": "move apart", "undecided": "may converge or move apart"}[status]
     sentence = (
         f"Over the warm-up the radii of the layers {verb}: their spread changes by "
-        f"{ranged(effect.mean, effect.low, effect.high, 'decades')}, from {ranged(before.mean, before.low, before.high)}, over "
-        f"{seeds(effect.n)}.{control}{diverged(results, [WARM])}"
+        f"{ranged(effect.mean, effect.low, effect.high, 'decades')}, from "
+        f"{ranged(before.mean, before.low, before.high)}, over {seeds(effect.n)}.{control}{diverged(results, [WARM])}"
     )
     return Judgement(status, effect, "decades", sentence, tuple(parts))
 
@@ -71,7 +71,9 @@ def data(results: Results) -> pd.DataFrame:
     """With the columns of `reports.figures.epochs`: a panel an arm, a line a layer, geometric mean over seeds."""
     after(results)
     prefix = f"{PREFIX}{ESTIMATE}/"
-    keys = [str(column) for column in results.trials if str(column).startswith(prefix) and not str(column).endswith("/all")]
+    keys = [
+        str(column) for column in results.trials if str(column).startswith(prefix) and not str(column).endswith("/all")
+    ]
     history = results.history(sorted(keys, key=lambda key: in_order(key.removeprefix(prefix))))
     history = history[history["value"] > 0].assign(value=np.log(history["value"]))
     mean = history.groupby(["arm", "metric", "epoch"], as_index=False)["value"].mean()
@@ -79,7 +81,7 @@ def data(results: Results) -> pd.DataFrame:
     layer = mean["metric"].str.removeprefix(prefix)
     mean = mean.assign(panel=mean["arm"], line=layer.str.removesuffix(".weight"), order=layer.map(in_order))
     mean = mean.sort_values(["arm", "order", "epoch"], key=lambda c: c.ne(WARM) if c.name == "arm" else c)
-    return mean[epochs.COLUMNS]
+    return mean.reindex(columns=epochs.COLUMNS)
 
 
 def _chart(table: pd.DataFrame, results: Results) -> object:
@@ -89,23 +91,25 @@ def _chart(table: pd.DataFrame, results: Results) -> object:
 CLAIM = Claim(
     name="section-5.2",
     title="After warm-up the layers' curvatures converge",
-    says="Warm-up lets the parameters in sharp minima move first; after it, the curvatures of the layers incline to converge "
-    "(section 5.2, method 1).",
-    statistic="The standard deviation over layers of log10 of their median radius (Gauss–Newton–Bartlett), at the first step after "
-    "the warm-up minus at the first step of all, one a seed; 95 % Student's t interval. Beside it the same change without "
-    "warm-up.",
+    says="Warm-up lets the parameters in sharp minima move first; after it, the curvatures of the layers incline to "
+    "converge (section 5.2, method 1).",
+    statistic="The standard deviation over layers of log10 of their median radius (Gauss–Newton–Bartlett), at the "
+    "first step after the warm-up minus at the first step of all, one a seed; 95 % Student's t interval. Beside it "
+    "the same change without warm-up.",
     confirms="The change's interval lies below 0.",
     refutes="The change's interval lies above 0.",
     decide=decide,
     figure=Figure(
         "section-5.2",
         "Radius of curvature by layer and epoch",
-        lambda _: "Median radius of each layer's weights at the first step of every epoch, geometric mean over seeds, a line a layer. "
-        "Dotted: the first epoch after the warm-up.",
+        lambda _: (
+            "Median radius of each layer's weights at the first step of every epoch, geometric mean over seeds, a "
+            "line a layer. Dotted: the first epoch after the warm-up."
+        ),
         data,
         _chart,
         "No trial with a warm-up was measured by the probe curvature_radius.",
     ),
-    note="Erratum 6: the paper cites figure 1 for what figure 2 shows. The claim is confirmed by convergence over the warm-up; "
-    "whether warm-up is its cause is told by the arm without it.",
+    note="Erratum 6: the paper cites figure 1 for what figure 2 shows. The claim is confirmed by convergence over "
+    "the warm-up; whether warm-up is its cause is told by the arm without it.",
 )

@@ -81,14 +81,16 @@ def parabola() -> alt.LayerChart:
 FIGURE_6 = Sketch(
     "figure-6",
     "What a step does near a minimum",
-    "Sketch, nothing measured (the paper's figure 6): at w the loss has slope g; a step of Δw = lr·g along the tangent lowers it by "
-    "ΔL = Δw·g = lr·g², the loss stride of equations (7) and (8). The curve itself falls less than its tangent.",
+    "Sketch, nothing measured (the paper's figure 6): at w the loss has slope g; a step of Δw = lr·g along the "
+    "tangent lowers it by ΔL = Δw·g = lr·g², the loss stride of equations (7) and (8). The curve itself falls less "
+    "than its tangent.",
     step,
 )
 FIGURE_15 = Sketch(
     "figure-15",
     "A minimum, and the parabola that stands for it",
-    "Sketch, nothing measured (the paper's figure 15): near a minimum the loss is taken for the parabola a(w − b)² + c (equation 12), "
-    "whose slope 2a(w − b) and curvature 2a give the distance d = g/2a to the minimum (equations 25 and 26).",
+    "Sketch, nothing measured (the paper's figure 15): near a minimum the loss is taken for the parabola a(w − b)² "
+    "+ c (equation 12), whose slope 2a(w − b) and curvature 2a give the distance d = g/2a to the minimum "
+    "(equations 25 and 26).",
     parabola,
 )

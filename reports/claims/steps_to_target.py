@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 
 import altair as alt
-import numpy as np
 import pandas as pd
 
 from reports.claims.claim import Claim, Judgement, Missing, Part, above, within
-from reports.claims.evidence import curves, diverged, drawable, home, images, seeds
+from reports.claims.evidence import curves, diverged, drawable, home, images, seeds, sizes_of
 from reports.figures import look
 from reports.figures.figure import Figure
 from reports.results import Results
@@ -35,20 +34,21 @@ def steps(results: Results) -> tuple[float, pd.DataFrame]:
     """The target, and the steps to it: seeds × batch sizes."""
     table = curves(results, METRIC, [home(results)])
     goal, total = target(table), images(results)
-    found = {
-        (seed, size): crossing(np.asarray(curve["epoch"]) * (total // int(size)), curve["value"], goal)
-        for (seed, size), curve in table.sort_values("epoch").groupby(["seed", "batch_size"])
-    }
-    return goal, pd.Series(found).unstack()
+    table = table.assign(step=table["epoch"] * (total // table["batch_size"])).sort_values("epoch")
+    found = table.groupby(["seed", "batch_size"])[["step", "value"]].apply(
+        lambda curve: crossing(curve["step"], curve["value"], goal)
+    )
+    return goal, found.unstack()
 
 
 def decide(results: Results) -> Judgement:
     goal, table = steps(results)
-    sizes = [int(size) for size in table]
+    sizes = sizes_of(table)
     if len(sizes) < 3:
         raise Missing("diminishing returns need three batch sizes")
     local = local_exponents(table, sizes)
-    bend = interval(local[-1] - local[0]) if len(local[-1]) == len(local[0]) else _over_common(table, sizes)
+    whole = local_exponents(table.dropna(), sizes)
+    bend = interval(whole[-1] - whole[0])
     slopes = simultaneous(local)
     band = PERFECT - TOLERANCE, PERFECT + TOLERANCE
     parts = [
@@ -60,28 +60,24 @@ def decide(results: Results) -> Judgement:
     verb = {"confirmed": "diminish", "refuted": "grow", "undecided": "may or may not diminish"}[status]
     first, last_ = slopes[0], slopes[-1]
     sentence = (
-        f"To reach {goal:.0%} validation accuracy, the returns of larger batches {verb}: the steps go as n to the power "
-        f"{ranged(first.mean, first.low, first.high)} between {sizes[0]} and {sizes[1]} (perfect scaling: −1), and "
-        f"{ranged(last_.mean, last_.low, last_.high)} between {sizes[-2]} and {sizes[-1]}, over {seeds(bend.n)}."
-        f"{diverged(results, [home(results)])}"
+        f"To reach {goal:.0%} validation accuracy, the returns of larger batches {verb}: the steps go as n to the "
+        f"power {ranged(first.mean, first.low, first.high)} between {sizes[0]} and {sizes[1]} (perfect scaling: −1), "
+        f"and {ranged(last_.mean, last_.low, last_.high)} between {sizes[-2]} and {sizes[-1]}, over "
+        f"{seeds(bend.n)}.{diverged(results, [home(results)])}"
     )
     return Judgement(status, bend, "slope", sentence, tuple(parts))
-
-
-def _over_common(table: pd.DataFrame, sizes: list[int]) -> object:
-    whole = local_exponents(table.dropna(), sizes)
-    return interval(whole[-1] - whole[0])
 
 
 @drawable
 def data(results: Results) -> pd.DataFrame:
     """A row a batch size: steps with their interval, and perfect scaling from the smallest."""
     _, table = steps(results)
-    start, smallest = interval(table.iloc[:, 0].dropna()).mean, int(table.columns[0])
+    sizes = sizes_of(table)
+    start = interval(table[sizes[0]].dropna()).mean
     rows = []
-    for size in table:
+    for size in sizes:
         each = interval(table[size].dropna())
-        rows.append((int(size), each.mean, each.low, each.high, start * smallest / int(size), each.n))
+        rows.append((size, each.mean, each.low, each.high, start * sizes[0] / size, each.n))
     return pd.DataFrame(rows, columns=["batch_size", "mean", "low", "high", "perfect", "seeds"])
 
 
@@ -102,7 +98,10 @@ def _chart(table: pd.DataFrame, _: Results) -> alt.LayerChart:
 
     base = alt.Chart(table.assign(line=names[0])).encode(x=x, color=colour)
     ideal = alt.Chart(table.assign(line=names[1])).encode(x=x, color=colour)
-    tooltip = ["batch_size:Q", *(alt.Tooltip(f"{each}:Q", format=".4~g") for each in ("mean", "low", "high", "perfect"))]
+    tooltip = [
+        "batch_size:Q",
+        *(alt.Tooltip(f"{each}:Q", format=".4~g") for each in ("mean", "low", "high", "perfect")),
+    ]
     return alt.layer(
         ideal.mark_line(strokeDash=[7, 4], strokeWidth=2).encode(y=y("perfect")),
         base.mark_line(strokeWidth=1.4).encode(y=y("mean")),
@@ -114,19 +113,23 @@ def _chart(table: pd.DataFrame, _: Results) -> alt.LayerChart:
 CLAIM = Claim(
     name="steps-to-target",
     title="Larger batches save steps, with diminishing returns",
-    says="Beyond the paper: the steps to a target fall as 1/n at first (perfect scaling), then less and less (Shallue et al. 2019).",
-    statistic="Steps until the validation accuracy reaches the target, by straight lines between epochs; the target is the largest "
-    "multiple of 5 % that every complete seed reaches at every batch size. Per seed the slope of log(steps) against log n between "
-    "each size and the next; judged is the last minus the first, by its 95 % Student's t interval. The local slopes' intervals hold "
-    f"together (Bonferroni); within {PERFECT:g} ± {TOLERANCE:g} they count as perfect scaling.",
+    says="Beyond the paper: the steps to a target fall as 1/n at first (perfect scaling), then less and less "
+    "(Shallue et al. 2019).",
+    statistic="Steps until the validation accuracy reaches the target, by straight lines between epochs; the target "
+    "is the largest multiple of 5 % that every complete seed reaches at every batch size. Per seed the slope of "
+    "log(steps) against log n between each size and the next; judged is the last minus the first, by its 95 % "
+    f"Student's t interval. The local slopes' intervals hold together (Bonferroni); within {PERFECT:g} ± "
+    f"{TOLERANCE:g} they count as perfect scaling.",
     confirms="The difference's interval lies above 0: returns diminish.",
     refutes="The difference's interval lies below 0.",
     decide=decide,
     figure=Figure(
         "steps-to-target",
         "Steps to the target",
-        lambda _: "Steps to the target validation accuracy, mean over seeds with 95 % intervals. Dashed: perfect scaling, 1/n from the "
-        "smallest batch size.",
+        lambda _: (
+            "Steps to the target validation accuracy, mean over seeds with 95 % intervals. Dashed: perfect scaling, "
+            "1/n from the smallest batch size."
+        ),
         data,
         _chart,
         "No trial with a validation split is complete yet.",

@@ -1,4 +1,4 @@
-"""Figures 4 and 7: the normalised strides of the first epoch against batch size, parameter by parameter and in the loss."""
+"""Figures 4 and 7: the normalised strides of the first epoch, of parameters and of the loss, against batch size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from reports.claims.claim import Claim, Judgement, Missing, Part
-from reports.claims.evidence import at_epoch, called, drawable, ends, home, images, layers
+from reports.claims.evidence import at_epoch, called, drawable, ends, home, images, layers, sizes_of
 from reports.claims.exponents import AGAINST, Forecast, Law, judged, power_through, slopes
 from reports.figures import laws
 from reports.figures.figure import Figure
@@ -19,20 +19,24 @@ from reports.tables.words import number
 from study.laws import effective, fit_folded, fit_square, folded_normal
 
 HELD_OUT = (
-    "Both laws are fitted seed by seed on every second batch size (hollow) and tried on the others (filled): the store has "
-    "no prediction entry by entry for a whole epoch."
+    "Both laws are fitted seed by seed on every second batch size (hollow) and tried on the others (filled): the "
+    "store has no prediction entry by entry for a whole epoch."
 )
 
 Curve = Callable[[Sequence[int], npt.ArrayLike, Sequence[int], int], npt.NDArray[np.float64]]
 
 
-def folded_curve(fitted: Sequence[int], values: npt.ArrayLike, sizes: Sequence[int], total: int) -> npt.NDArray[np.float64]:
+def folded_curve(
+    fitted: Sequence[int], values: npt.ArrayLike, sizes: Sequence[int], total: int
+) -> npt.NDArray[np.float64]:
     """The folded normal with one μ and one σ, fitted on `fitted`, at `sizes`."""
     mu, sigma = fit_folded(effective(fitted, total), values)
     return folded_normal(mu, sigma / np.sqrt(effective(sizes, total)))
 
 
-def square_curve(fitted: Sequence[int], values: npt.ArrayLike, sizes: Sequence[int], total: int) -> npt.NDArray[np.float64]:
+def square_curve(
+    fitted: Sequence[int], values: npt.ArrayLike, sizes: Sequence[int], total: int
+) -> npt.NDArray[np.float64]:
     """μ² + σ²/n′, fitted on `fitted`, at `sizes`."""
     mean, noise = fit_square(effective(fitted, total), values)
     return np.asarray(mean + noise / effective(sizes, total))
@@ -41,7 +45,7 @@ def square_curve(fitted: Sequence[int], values: npt.ArrayLike, sizes: Sequence[i
 def forecast(values: pd.DataFrame, law: Law, curve: Curve, total: int) -> Forecast:
     """`values`: seeds × batch sizes. Raises Missing below four sizes: two to fit on, two to try on."""
     values = values.dropna()
-    sizes = [int(size) for size in values]
+    sizes = sizes_of(values)
     if len(sizes) < 4 or values.empty:
         raise Missing("fitting two laws and trying them needs four batch sizes in one seed")
     fitted = sizes[::2]
@@ -117,8 +121,8 @@ FIGURE_4 = _claim(
     "corrected: folded normal",
     "The normalised parameter stride E|Δw|/lr",
     "E|Δw| / lr  (loss / weight)",
-    "Smaller batches take more steps in an epoch, so their average is over later, different gradients: the epoch itself bends "
-    "the law. The constant of (6) inherits erratum 1.",
+    "Smaller batches take more steps in an epoch, so their average is over later, different gradients: the epoch "
+    "itself bends the law. The constant of (6) inherits erratum 1.",
 )
 FIGURE_7 = _claim(
     "figure-7",

@@ -20,10 +20,14 @@ def chart(table: pd.DataFrame, x: str, y: str, *, sizes: bool = True, log: bool 
         ends = ends[ends > 0]
         scale = alt.Scale(type="log", nice=False, domain=[float(ends.min()) / 1.15, float(ends.max()) * 1.15])
     else:
-        scale = alt.Scale(nice=False, domain=look.domain(ends if rule is None else pd.concat([ends, pd.Series([rule])])))
+        scale = alt.Scale(
+            nice=False, domain=look.domain(ends if rule is None else pd.concat([ends, pd.Series([rule])]))
+        )
     axis = look.LOG_AXIS if log else alt.Axis(format=form, tickCount=6)
     across = (
-        alt.Scale(type="log", base=2, nice=False, domain=[at[0] / 1.4, at[-1] * 1.4]) if sizes else alt.Scale(nice=False)
+        alt.Scale(type="log", base=2, nice=False, domain=[at[0] / 1.4, at[-1] * 1.4])
+        if sizes
+        else alt.Scale(nice=False)
     )
     colours = [look.COLOURS[number % len(look.COLOURS)] for number in range(len(lines))]
     shapes = [look.SHAPES[number % len(look.SHAPES)] for number in range(len(lines))]

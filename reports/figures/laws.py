@@ -1,4 +1,4 @@
-"""The shape of a measured quantity against batch size beside two laws for it: a panel a layer, both axes logarithmic."""
+"""The shape of a quantity against batch size beside two laws for it: a panel a layer, both axes logarithmic."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def _panel(table: pd.DataFrame, layer: str, quantity: str | None, width: float) 
         .mark_line(strokeWidth=2)
         .encode(y=y, color=colour, strokeDash=dash),
         measured.mark_rule(strokeWidth=1.6).encode(y=alt.Y("low:Q", title=quantity), y2="high:Q", color=colour),
-        measured.transform_filter("datum.held_out").mark_point(filled=True, size=46, opacity=1).encode(
-            y=y, color=colour, tooltip=tooltip
-        ),
-        measured.transform_filter("!datum.held_out").mark_point(size=52, strokeWidth=1.8, fill="white").encode(
-            y=y, color=colour, tooltip=tooltip
-        ),
+        measured.transform_filter("datum.held_out")
+        .mark_point(filled=True, size=46, opacity=1)
+        .encode(y=y, color=colour, tooltip=tooltip),
+        measured.transform_filter("!datum.held_out")
+        .mark_point(size=52, strokeWidth=1.8, fill="white")
+        .encode(y=y, color=colour, tooltip=tooltip),
     ]
     return alt.layer(*_noise_scale(here, x, sizes), *layers).properties(width=width, height=HEIGHT, title=title(layer))
 

@@ -49,7 +49,7 @@ def shape(arms: Sequence[str], **more: Any) -> alt.Shape:
 
 
 def ramp(steps: int) -> list[str]:
-    """So many colours in an order that is seen: from orange over green and blue to violet, legible on white and on near-black."""
+    """So many colours in a visible order, orange over green and blue to violet, legible on white and on near-black."""
     ends = ((230, 150, 20), (40, 160, 120), (40, 125, 195), (140, 80, 170))
     places = [number / max(steps - 1, 1) * (len(ends) - 1) for number in range(steps)]
     found = []
