@@ -7,7 +7,7 @@ on the same seeds, so cells are compared seed by seed, which cancels what a seed
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,10 +36,6 @@ class Estimate:
     low: float
     high: float
     n: int
-
-    def through(self, rising: Callable[[float], float]) -> Estimate:
-        """In another unit, or off a logarithmic scale: mean and ends through a function that rises."""
-        return Estimate(rising(self.mean), rising(self.low), rising(self.high), self.n)
 
     @property
     def sign(self) -> int:
@@ -108,7 +104,7 @@ def paired(left: pd.Series[float], right: pd.Series[float]) -> pd.Series[float]:
     return (left - right).dropna()
 
 
-def slopes(accuracy: pd.DataFrame, batch_sizes: Sequence[float]) -> npt.NDArray[np.float64]:
+def slopes(accuracy: pd.DataFrame, batch_sizes: Sequence[int]) -> npt.NDArray[np.float64]:
     """Least-squares change of accuracy per doubling of the batch size, one a seed: (seeds, sizes) → (seeds,).
 
     A seed counts only when complete at every size, else seeds would be compared over different sizes.
@@ -117,6 +113,38 @@ def slopes(accuracy: pd.DataFrame, batch_sizes: Sequence[float]) -> npt.NDArray[
     centred = doublings - doublings.mean()
     whole = accuracy.dropna().to_numpy(dtype=np.float64)
     return np.asarray(whole @ centred / (centred @ centred))
+
+
+def winners_curse(best: float, trials: pd.DataFrame, cell: str) -> Estimate:
+    """The best search trial's validation accuracy minus that of its configuration on the confirm seeds.
+
+    The best of many is best partly by luck: this is by how much it promised too much.
+    """
+    return interval(best - accuracies(trials, [cell], "val/accuracy")[cell].dropna())
+
+
+@dataclass(frozen=True)
+class Luck:
+    """Standard deviations of a cell's test accuracy: what the search's luck does to it, and what a seed's does.
+
+    `between` is over searches, the share that seeds explain taken off (one-way analysis of variance, at least 0);
+    `within` over the seeds of one search. NaN where there are too few.
+    """
+
+    between: float
+    within: float
+    searches: int
+
+
+def luck(trials: pd.DataFrame, cells: Sequence[str]) -> Luck:
+    """Search luck beside seed luck, from the repeated searches `cells` of one cell."""
+    table = accuracies(trials, cells).dropna(axis=1, how="all").dropna()
+    seeds, searches = table.shape
+    if searches < 2 or seeds < 2:
+        return Luck(math.nan, math.nan, searches)
+    within = float(table.var(ddof=1).mean())
+    between = max(0.0, float(table.mean().var(ddof=1)) - within / seeds)
+    return Luck(math.sqrt(between), math.sqrt(within), searches)
 
 
 # Trials
