@@ -178,7 +178,7 @@ class Trial:
         self.model.train()
         n = batch_size(self.config, epoch, len(self.train))
         steps = len(self.train) // n  # the last partial batch is dropped
-        order = torch.randperm(len(self.train), generator=self._generator("order", epoch)).to(self.device)
+        order = torch.randperm(len(self.train), generator=self.generator("order", epoch)).to(self.device)
         losses, hits = [], torch.zeros((), device=self.device)
         for hook in self.hooks.before_epoch:
             hook(epoch)
@@ -225,7 +225,7 @@ class Trial:
         """Leave the gradient of the batch's weighted mean loss in `p.grad`; mean loss and hits of all samples."""
         draws = None
         if self.config.data.augment:
-            draws = Draws.sample(len(index), self._generator("augmentation", epoch, step))
+            draws = Draws.sample(len(index), self.generator("augmentation", epoch, step))
         self.batch, self.draws = index, draws
         size = self.config.micro_batch or len(index)
         parts = [slice(start, start + size) for start in range(0, len(index), size)]
@@ -304,7 +304,13 @@ class Trial:
             if not math.isfinite(loss):
                 raise Diverged(self.steps - ago, f"the loss is {loss}")
 
-    def _generator(self, *words: object) -> torch.Generator:
+    @property
+    def parts(self) -> int:
+        """Micro-batches of the step under way."""
+        return -(-len(self.batch) // (self.config.micro_batch or len(self.batch)))
+
+    def generator(self, *words: object) -> torch.Generator:
+        """Random numbers of their own for each use, the same in every run of this trial."""
         return torch.Generator().manual_seed(derive(self.config.seed, *words))
 
     def _cuda(self) -> list[torch.device]:

@@ -6,6 +6,7 @@ training as it was. Epochs count from 1.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from trainables.plugins import Registry
@@ -44,6 +45,11 @@ class Trick(Settings):
 
     def after_step(self, epoch: int, optimizer: Optimizer, seed: int) -> None:
         """May move the parameters on; `seed` is this trick's own in this step."""
+
+
+def parameters(optimizer: Optimizer) -> Iterator[Tensor]:
+    """The optimizer's parameters, group by group."""
+    return (p for group in optimizer.param_groups for p in group["params"])
 
 
 tricks: Registry[type[Trick]] = Registry("trainables.tricks")

@@ -7,7 +7,11 @@ from trainables.tricks import Trick
 
 
 class FirstEpoch(Trick):
-    """`trick: {first_epoch: {batch_size: 512, lr: 0.005}}`: both hold in epoch 1, the usual ones after it."""
+    """`trick: {first_epoch: {batch_size: 512, lr: 0.005}}`: both hold in epoch 1, the usual ones after it.
+
+    `lr` is the rate as the optimizer names it (γ of a layer-wise rule), whatever the schedule says. Excluded tensors'
+    rate is divided by as much: the trick slows the whole net down, as the paper's tenfold smaller rate does.
+    """
 
     batch_size: BatchSize
     lr: Rate

@@ -1,0 +1,202 @@
+"""E|g| against the batch size, all sizes from one pass, beside the law it should follow: figure 3.
+
+The pass is one accumulated step over the whole training set of N images in micro-batches of m = 32. Gradients of the
+batches of m·2^k images are averages of consecutive micro-batches' gradients, taken pairwise as a binary counter
+carries, so memory is a thinned copy a power of two. Batches are drawn without replacement, so a batch of n has
+mean μ_i (the full set's gradient) and variance s_i² = σ_i²/n · (N-n)/(N-1) in entry i.
+
+Held out: batches are measured in the first half of the pass; μ_i and σ_i are fitted at n = m on the second half. Only
+batches that do not fit into the first half (beyond N/2, the full set among them) hold images of both.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from trainables.errors import Refused
+from trainables.probes import Observer, Probe
+from trainables.probes.layers import ENTRIES, Entries, Layers
+
+if TYPE_CHECKING:
+    from trainables.config import TrialConfig
+    from trainables.train import Trial
+
+
+def folded_normal(mean: Tensor, deviation: Tensor) -> Tensor:
+    """E|g| of g ~ N(μ, s²): s√(2/π)·exp(-μ²/2s²) + |μ|·erf(|μ|/(s√2)); |μ| where s = 0. Any shape."""
+    ratio = mean.abs() / deviation  # infinite, or NaN for 0/0, where s = 0
+    folded = deviation * (math.sqrt(2 / math.pi) * torch.exp(-0.5 * ratio.square()))
+    return torch.where(deviation > 0, folded + mean.abs() * torch.erf(ratio / math.sqrt(2)), mean.abs())
+
+
+class Moments:
+    """Mean and sample variance (k,) of vectors seen one by one (Welford 1962)."""
+
+    def __init__(self) -> None:
+        self.count, self.mean, self.squares = 0, torch.zeros(()), torch.zeros(())
+
+    def add(self, x: Tensor) -> None:
+        self.count += 1
+        if self.count == 1:
+            self.mean, self.squares = x.clone(), torch.zeros_like(x)
+            return
+        off = x - self.mean
+        self.mean.add_(off, alpha=1 / self.count)
+        self.squares.add_(off.square_(), alpha=1 - 1 / self.count)
+
+    def merged(self, other: Moments) -> Moments:
+        """Of the vectors of both."""
+        both = Moments()
+        both.count = self.count + other.count
+        off = other.mean - self.mean
+        both.mean = self.mean + off * (other.count / both.count)
+        both.squares = self.squares + other.squares + off.square() * (self.count * other.count / both.count)
+        return both
+
+    @property
+    def variance(self) -> Tensor:
+        return self.squares / (self.count - 1)
+
+
+class Fit:
+    """μ_i and σ_i (k,) from the micro-batches of a part of the pass, and what they predict for other batches.
+
+    The part's own mean errs by e² = σ²/(N-1) · ρ, where ρ = (N-n)/n of its n images, and |·| and (·)² of it are too
+    large by that. A batch with ratio r ≥ ρ has s² = σ²/(N-1)·r: spreading the fitted mean by s² - e² gives both laws
+    without bias. For r < ρ (batches beyond the part's own size) E|g| is continued linearly in the variance.
+    """
+
+    def __init__(self, moments: Moments, part: int, images: int) -> None:
+        self.mean, self.images = moments.mean, images
+        # distinct blocks of a finite set are correlated by -1/(N-1): hence N, not N - m
+        self.unit = moments.variance * part / images  # σ²/(N-1)
+        self.own = images / (moments.count * part) - 1  # ρ
+
+    def _ratio(self, n: int) -> float:
+        return self.images / n - 1
+
+    def absolute(self, n: int) -> Tensor:
+        """E|g_i| (k,) of batches of n."""
+        beyond = self._ratio(n) - self.own
+        if beyond >= 0:
+            return folded_normal(self.mean, (self.unit * beyond).sqrt())
+        level = self.mean.abs()
+        slope = (folded_normal(self.mean, (self.unit * self.own).sqrt()) - level) / self.own
+        return level + slope * beyond
+
+    def square(self, n: int) -> Tensor:
+        """E g_i² = μ_i² + s_i² (k,) of batches of n."""
+        return self.mean.square() + self.unit * (self._ratio(n) - self.own)
+
+
+class Pass(Observer):
+    """Measures the epoch's first step."""
+
+    def __init__(self, trial: Trial, layers: Layers, part: int) -> None:
+        self.trial, self.layers, self.part = trial, layers, part
+        self.measuring = False
+
+    def before_epoch(self, epoch: int) -> None:  # noqa: ARG002
+        self.measuring = True
+        self.seen = 0  # micro-batches of full size
+        self.pending: dict[int, Tensor] = {}  # by batch size, the batch that waits for its neighbour
+        self.absolute: dict[int, Tensor] = {}  # by batch size: sum over batches of the layers' E|g|
+        self.square: dict[int, Tensor] = {}
+        self.batches: dict[int, int] = {}
+        self.halves = Moments(), Moments()
+        self.total = torch.zeros(())
+
+    def after_part(self, weights: Tensor) -> None:
+        if not self.measuring:
+            return
+        share = self.layers.gradients()
+        self.total = self.total + share
+        if len(weights) < self.part:  # the set's rest: it counts for the full set alone
+            return
+        g = share * (len(self.trial.batch) / self.part)
+        half = len(self.trial.batch) // self.part // 2
+        self.halves[self.seen >= half].add(g)
+        self.seen += 1
+        n = self.part
+        self._measure(n, g, half)
+        while n in self.pending:
+            g = (self.pending.pop(n) + g) / 2
+            n *= 2
+            self._measure(n, g, half)
+        self.pending[n] = g
+
+    def _measure(self, n: int, g: Tensor, half: int) -> None:
+        """Takes a batch of n into the measured ones if it lies in the first half, or is the first of its size."""
+        if self.seen > half and n in self.batches:
+            return
+        self.absolute[n] = self.absolute.get(n, 0) + self.layers.means(g.abs())
+        self.square[n] = self.square.get(n, 0) + self.layers.means(g.square())
+        self.batches[n] = self.batches.get(n, 0) + 1
+
+    def before_step(self) -> None:
+        if not self.measuring:
+            return
+        self.measuring = False
+        images = len(self.trial.batch)
+        self.pending = {}
+        self.absolute[images], self.square[images] = (
+            self.layers.means(f(self.total)) for f in (torch.abs, torch.square)
+        )
+        self.batches[images] = 1
+
+    def after_epoch(self) -> dict[str, float]:
+        images = len(self.trial.batch)
+        fit, found = Fit(self.halves[1], self.part, images), {}
+
+        def put(name: str, means: Tensor, suffix: str = "") -> None:
+            found.update({f"{name}/{layer}{suffix}": x for layer, x in self.layers.named(means).items()})
+
+        for n in sorted(self.batches):
+            put("measured", self.absolute[n] / self.batches[n], f"/{n}")
+            put("folded", self.layers.means(fit.absolute(n)), f"/{n}")
+            put("square", self.square[n] / self.batches[n], f"/{n}")
+            put("square_law", self.layers.means(fit.square(n)), f"/{n}")
+        put("mu", self.absolute[images])
+        whole = self.halves[0].merged(self.halves[1])
+        trace = self.layers.means(whole.variance) * (self.part * (images - 1) / images)
+        put("noise_scale", trace / self.square[images])
+        self.before_epoch(0)  # forget
+        return {key: value for key, value in found.items() if math.isfinite(value)}
+
+
+class GradientLaw(Probe):
+    """`probe: {gradient_law: {}}` → `probe/gradient_law/KIND/LAYER/N` of four kinds, `…/mu|noise_scale/LAYER`.
+
+    Of the epoch's first step, which should be the whole training set: `batch_size` N, `micro_batch` m (32), one epoch.
+    For n = m·2^k, and the full set N:
+    `measured` E|g| over batches of n (4), in loss/weight; `folded` its prediction, entry by entry the folded normal
+    with μ_i, σ_i of the other half of the pass and the finite set's (N-n)/(N-1), averaged over entries;
+    `square` mean g², in (loss/weight)²; `square_law` mean(μ² + σ²/n·(N-n)/(N-1)) likewise.
+    `mu` mean |μ_i|, the plateau; `noise_scale` tr Σ/|G|² (McCandlish 2018), in images. n^-1/2 from m is
+    `measured/LAYER/m`·√(m/n). Predictions beyond N/2 are continued linearly in the variance. Scalars.
+    Cost: under 5 % of the pass at full width, and no pass of its own. Memory: some twenty copies of `entries` a tensor.
+    """
+
+    entries: Entries = ENTRIES
+
+    def check(self, config: TrialConfig) -> None:
+        part = config.micro_batch
+        if part is None or config.batch_size < 4 * part:
+            raise Refused(
+                "micro_batch", part,
+                f"gradient_law averages micro-batches up: it wants at least 4 in a batch of {config.batch_size}",
+                "set micro_batch: 32 and batch_size to the training split's size",
+            )  # fmt: skip
+        if any(trick.selects(1) for trick in config.trick.values()):
+            raise Refused(
+                "trick", list(config.trick), "gradient_law measures the mean over all samples, a trick selects some",
+                "leave the trick out of this trial",
+            )  # fmt: skip
+
+    def start(self, trial: Trial) -> Observer:
+        assert trial.config.micro_batch is not None  # checked
+        return Pass(trial, Layers(trial.model, self.entries), trial.config.micro_batch)

@@ -1,0 +1,106 @@
+"""The gradient noise scale tr Σ/|G|² (McCandlish et al. 2018): the batch size at which signal and noise are equal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import torch
+from torch import Tensor
+
+from trainables.errors import Refused
+from trainables.probes import Observer, Probe
+from trainables.probes.layers import ENTRIES, Entries, Layers
+from trainables.settings import about
+
+if TYPE_CHECKING:
+    from trainables.config import TrialConfig
+    from trainables.train import Trial
+
+
+class TwoSizes(Observer):
+    """|g|² of small and of whole batches in the epoch's first steps, from which Σ and G follow."""
+
+    def __init__(self, trial: Trial, layers: Layers, steps: int, samples: int) -> None:
+        self.trial, self.layers, self.steps, self.samples = trial, layers, steps, samples
+        self.left = 0
+
+    def before_epoch(self, epoch: int) -> None:  # noqa: ARG002
+        self.left = self.steps
+        self.rows: list[Tensor] = []  # a step each: |g|² and 1/n of the small batches, then of the whole
+        self._forget_step()
+
+    def _forget_step(self) -> None:
+        self.parts: list[Tensor] = []  # (|g|², 1/n) of each small batch
+        self.weights: list[Tensor] = []
+
+    def after_part(self, weights: Tensor) -> None:
+        if not self.left:
+            return
+        self.weights.append(weights)
+        if self.trial.parts > 1 and bool(weights.any()):
+            self.parts.append(self._seen(self.layers.gradients() / weights.sum(), weights))
+
+    def before_step(self) -> None:
+        if not self.left:
+            return
+        weights = torch.cat(self.weights)
+        parts = self.parts or self._samples(weights)
+        self.rows.append(torch.cat([torch.stack(parts).mean(0), self._seen(self.layers.gradients(), weights)]))
+        self.left -= 1
+        self._forget_step()
+
+    def _seen(self, g: Tensor, weights: Tensor) -> Tensor:
+        """(mean g² over the net's entries, 1/n) of a batch whose samples weigh `weights`: n are those kept."""
+        inverse = (weights.square().sum() / weights.sum().square()).double()
+        return torch.stack([self.layers.means(g.square())[-1], inverse])
+
+    def _samples(self, weights: Tensor) -> list[Tensor]:
+        """The same of single samples, as many as asked for of those kept."""
+        losses = self.trial.losses(weights.nonzero().flatten()[: self.samples])
+        one = torch.ones(1, device=losses.device)
+        return [
+            self._seen(
+                self.layers.flat(
+                    torch.autograd.grad(loss, self.layers.params, retain_graph=True, allow_unused=True)
+                ),
+                one,
+            )
+            for loss in losses
+        ]  # fmt: skip
+
+    def after_epoch(self) -> dict[str, float]:
+        small, inverse_small, whole, inverse_whole = torch.stack(self.rows).mean(0).tolist()
+        self.rows = []
+        images = len(self.trial.train)
+        if inverse_small <= inverse_whole or images < 2:
+            return {}
+        unit = (small - whole) / (images * (inverse_small - inverse_whole))  # tr Σ/(N-1)
+        square = whole - unit * (images * inverse_whole - 1)  # |G|²
+        return {"simple": unit * (images - 1) / square} if square > 0 else {}
+
+
+class NoiseScale(Probe):
+    """`probe: {noise_scale: {}}` → `probe/noise_scale/simple`.
+
+    Quantity: tr Σ/|G|², Σ the covariance of the samples' gradients and G their mean over the N training images, in
+    images. From E|g_n|² = |G|² + tr Σ/n · (N-n)/(N-1) at two sizes n: the step's micro-batches against the whole batch
+    (McCandlish 2018, appendix A.1, with the finite set's factor); without micro-batches, `samples` single images of it.
+    Logs: a scalar; |g|² is averaged over the epoch's first `steps` steps before the ratio is taken. Nothing where the
+    estimate of |G|² is not positive: the batches are too small to tell it from 0.
+    Cost: with micro-batches a gather of `entries` a tensor each, under 5 % of an epoch. Without, a forward pass of
+    `samples` images and as many backward passes through it, for each of the `steps`.
+    """
+
+    steps: Annotated[int, about("", "first steps of an epoch that are measured", ge=1)] = 10
+    samples: Annotated[int, about("", "single images a step, where it has one micro-batch", unit="image", ge=2)] = 32
+    entries: Entries = ENTRIES
+
+    def check(self, config: TrialConfig) -> None:
+        if config.batch_size < 2:
+            raise Refused(
+                "batch_size", config.batch_size, "noise_scale compares single images with batches",
+                "use at least 2, or leave the probe out",
+            )  # fmt: skip
+
+    def start(self, trial: Trial) -> Observer:
+        return TwoSizes(trial, Layers(trial.model, self.entries), self.steps, self.samples)
