@@ -7,7 +7,7 @@ on the same seeds, so cells are compared seed by seed, which cancels what a seed
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,6 +36,10 @@ class Estimate:
     low: float
     high: float
     n: int
+
+    def through(self, rising: Callable[[float], float]) -> Estimate:
+        """In another unit, or off a logarithmic scale: mean and ends through a function that rises."""
+        return Estimate(rising(self.mean), rising(self.low), rising(self.high), self.n)
 
     @property
     def sign(self) -> int:
@@ -104,7 +108,7 @@ def paired(left: pd.Series[float], right: pd.Series[float]) -> pd.Series[float]:
     return (left - right).dropna()
 
 
-def slopes(accuracy: pd.DataFrame, batch_sizes: Sequence[int]) -> npt.NDArray[np.float64]:
+def slopes(accuracy: pd.DataFrame, batch_sizes: Sequence[float]) -> npt.NDArray[np.float64]:
     """Least-squares change of accuracy per doubling of the batch size, one a seed: (seeds, sizes) → (seeds,).
 
     A seed counts only when complete at every size, else seeds would be compared over different sizes.
