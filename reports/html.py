@@ -15,6 +15,7 @@ from reports.figures.drawn import Drawn, draw
 from reports.results import Results, read
 from reports.sections import Drawing, Section, judged, save_drawn, sketched, unknown, verdicts
 from reports.tables import environment, gap, missing
+from reports.tables.searched import lucky, pruning, searched
 from reports.tables.tuned import tuned
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ def page(
         verdict=results.verdict,
         rows=gap.rows(results),
         tuned=tuned(results),
+        searched=searched(results),
+        pruning=pruning(searched(results)),
+        lucky=lucky(results),
         missing=[*missing.sentences(results), *unknown(results)],
         drawn=drawn,
         sections=sections,

@@ -89,6 +89,7 @@ def _run_study(spec: Spec, path: Path, machine: Machine, tracking_uri: str | Non
     directory = Directory(path)
     store = run.run(spec, directory, machine, tracking_uri, _display(machine)(spec.name, spec.resources))
     _print_gaps(store)
+    _print_alarms(store)
     out.print(f"report: {directory.report / 'index.html'}", soft_wrap=True)
 
 
@@ -119,6 +120,7 @@ def check(spec: SpecArgument, set: SetOption = [], scale: ScaleOption = None, sl
     from study.estimate import Speed, Total, estimate, total
     from study.plan import cells, load_data
     from study.progress import price
+    from study.search import pruning
 
     _check_slots(slots)
     asked = specs.load(spec, scale=scale, overrides=set)
@@ -149,6 +151,8 @@ def check(spec: SpecArgument, set: SetOption = [], scale: ScaleOption = None, sl
         numbers = (cost.search, cost.confirm, cost.epochs, cost.steps)
         rows.add_row(cell.name, *map(str, numbers), ", ".join(cell.space) or "–")
     out.print(rows)
+    for cell in plan if asked.search.pruner.name != "none" else []:
+        out.print(f"pruning in {cell.name}: {pruning(asked, cell)}", soft_wrap=True)
     at_once, sum_ = slots or engine.slots_here(asked.resources), total(each)
     told = price(replace(sum_, seconds=sum_.seconds / at_once), at_once)
     out.print(f"{asked.name} is valid: {len(plan)} cells, {told}", soft_wrap=True)
@@ -329,6 +333,18 @@ def _print_gaps(store: Store) -> None:
         )  # fmt: skip
     out.print(table)
     out.print(verdict(trials, facts["baseline"], order).headline)
+
+
+def _print_alarms(store: Store) -> None:
+    """Where a search ended at the edge of what it was allowed to try."""
+    cells = store.cells()
+    if "boundary" not in cells:
+        return
+    for cell, edges in zip(cells["cell"], cells["boundary"], strict=True):
+        if isinstance(edges, str) and edges:
+            out.print(
+                f"at the edge: {cell}: {edges}; a wider range, or search/widen: true, may find better", soft_wrap=True
+            )
 
 
 def _percent(value: float) -> str:

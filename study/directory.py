@@ -177,5 +177,7 @@ def _continues(old: Spec, new: Spec, path: Path) -> None:
             continue
         if (key in RAISABLE and now > was) or (key == "batch_sizes" and set(was) <= set(now)):
             continue
+        if key.startswith("search/repeat") and (was in (missing, {}) or (now is not missing and now > was)):
+            continue  # more searches beside those that were
         shown = "nothing" if was is missing else repr(was)
         raise Refused(key, None if now is missing else now, f"the study in {path} was run with {shown}", remedy)

@@ -25,7 +25,7 @@ from study.estimate import Speed, estimate, total
 from study.plan import Assignment, Cell, cells, load_data
 from study.progress import Display
 from study.recorder import Recorder
-from study.search import CellSearch, Count, Ledger, Outcome, mend, open_storage
+from study.search import CellSearch, Count, Ledger, Outcome, mend, open_storage, pruning
 from study.spec import Spec
 from study.statistics import gap_table, winners_curse
 from study.store import Store, default_uri
@@ -183,7 +183,7 @@ def summarise(spec: Spec, plan: Sequence[Cell], ledger: Ledger, store: Store) ->
         record = store.open_run(known[name, "cell", ""], name, {}, {}, None)
         status = "running" if count.left else "complete"
         gap = "defined" if "gap/batch" in metrics else "undefined"  # a former one cannot be taken back
-        tags = {"status": status, "gap": gap, "boundary": "; ".join(count.edges), "pruning": cell.pruning}
+        tags = {"status": status, "gap": gap, "boundary": "; ".join(count.edges), "pruning": pruning(spec, cell.cell)}
         store.close(record, tags, metrics, ok=True)
 
 

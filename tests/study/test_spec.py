@@ -5,7 +5,7 @@ import yaml
 
 from study.plan import cells
 from study.sources import builtin
-from study.spec import Collection, Spec, load, parse
+from study.spec import Spec, load, parse
 from tests.study.commands import SMOKE
 from trainables.errors import Refused
 
