@@ -29,6 +29,7 @@ def run_all(
     A study that fails does not keep the others from running. Raises Refused before anything is stored, Interrupted
     after Ctrl-C, Failed at the end when studies failed.
     """
+    directory.check(collection, studies)
     shared = Prepared()
     for name, spec in studies.items():
         with _about(name):
@@ -36,9 +37,11 @@ def run_all(
     failures: dict[str, str] = {}
     with directory.owned(collection, studies):
         left = {name: spec for name, spec in studies.items() if not complete(directory.study(name), spec)}
+        largest = max((spec.resources for spec in left.values()), key=lambda each: each.cpus, default=Resources())
+        view = display(collection.name, largest)
+        view.studies(len(studies), len(left))
         if left:
-            largest = max((spec.resources for spec in left.values()), key=lambda each: each.cpus)
-            display(collection.name, largest).cost(outlook(left, directory, machine, shared))
+            view.cost(outlook(left, directory, machine, shared))
             with engine.connected(shared.data.values(), [spec.resources for spec in left.values()], machine):
                 for name, spec in left.items():
                     try:

@@ -84,7 +84,7 @@ def test_options_of_tricks_follow_the_batch_size_too():
     [
         ("base/epochs", "{value: 2, at: 16, scale: lineer}",
          r"epochs/scale = 'lineer': there is no such rule; did you mean 'linear'\? known: constant, linear, sqrt"),
-        ("base/epochs", "{value: 2, at: 16}", r"epochs = .*: a value that depends on the batch size has value, at and s"),
+        ("base/epochs", "{value: 2, at: 16}", r"epochs = .*: a value that depends on the batch size has value"),
         ("base/epochs", "{value: 2, at: 16, scale: sqrt, low: 1}", r"epochs = .*: a value that depends on the batch"),
         ("base/epochs", "{value: two, at: 16, scale: sqrt}", r"epochs/value = 'two': a number is wanted"),
         ("base/epochs", "{value: 2, at: 0, scale: sqrt}", r"epochs/at = 0: a batch size is wanted"),

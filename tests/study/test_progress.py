@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from study.plan import Assignment, cells
 from study.estimate import Total
+from study.plan import Assignment, cells
 from study.progress import Display, counts_table, duration, studies_table
 from study.search import Count, Outcome
 from study.spec import load

@@ -5,10 +5,9 @@ import yaml
 
 from study.plan import cells
 from study.sources import builtin
-from study.spec import Spec, load, parse
+from study.spec import Collection, Spec, load, parse
 from tests.study.commands import SMOKE
 from trainables.errors import Refused
-
 
 STUDIES = [name for name in builtin() if "studies:" not in builtin()[name].read_text()]
 SMALL = [name for name in STUDIES if re.search("^small:|^extends:", builtin()[name].read_text(), re.MULTILINE)]
@@ -199,7 +198,9 @@ def test_an_override_that_does_not_fit_a_study_names_it(write):
         load(write(base=BASE, both=COLLECTION.replace("base.yaml, ", ""))).load(["base/epoch=3"])
 
 
-@pytest.mark.parametrize(("name", "scale"), [("paper", None), ("paper", "small"), ("beyond", None), ("beyond", "small")])
+@pytest.mark.parametrize(
+    ("name", "scale"), [("paper", None), ("paper", "small"), ("beyond", None), ("beyond", "small")]
+)
 def test_the_built_in_collections_cover_their_claims(name, scale):
     collection = load(name, scale=scale)
     judged = {claim for spec in collection.load().values() for claim in spec.claims} | set(collection.claims)
