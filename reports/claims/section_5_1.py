@@ -14,7 +14,7 @@ from reports.results import Results
 
 KEY = "probe/distance/mean/"
 LAW = Law(-0.5, 0.05)
-NAMES = ("paper: n^−1/2", "folded normal")
+NAMES = ("paper: ∝ 1/√n", "folded normal")
 
 
 def decide(results: Results) -> Judgement:
@@ -41,9 +41,9 @@ def data(results: Results) -> pd.DataFrame:
 
 CLAIM = Claim(
     name="section-5.1",
-    title="The distance to the minimum shrinks as n^−1/2",
+    title="The distance to the minimum shrinks as 1/√n",
     says="The mean distance of a parameter from its nearest minimum, E|d| = E|g|/2a with 2a the second derivative, is "
-    "∝ n^−1/2: large batches leave every parameter centred on its minimum (section 5.1, equation 28).",
+    "∝ 1/√n: large batches leave every parameter centred on its minimum (section 5.1, equation 28).",
     statistic="E|d| = mean of |g|/|h| over all weights at the first step, h the diagonal of the Gauss–Newton "
     f"matrix. {AGAINST}",
     confirms=LAW.confirms,

@@ -72,7 +72,7 @@ def decide(key: str, law: Law, curve: Curve, names: tuple[str, str], quantity: s
         if layer == main:
             paper, corrected = tried.errors()
             more = (
-                f" On batch sizes held out of both fits, {names[0].removeprefix('paper: ')} is off by "
+                f" On batch sizes held out of both fits, {names[0].removeprefix('paper: ∝ ')} is off by "
                 f"{number(paper.mean)} % and the corrected law by {number(corrected.mean)} % (root mean square)."
             )
     return judged(found, law, quantity, parts, more)
@@ -90,7 +90,7 @@ def data(key: str, law: Law, curve: Curve, names: tuple[str, str], results: Resu
 
 def _claim(name: str, title: str, says: str, key: str, law: Law, curve: Curve, corrected: str, quantity: str, unit: str,
            note: str) -> Claim:  # fmt: skip
-    names = (f"paper: {law.text.replace('−0.5', '−1/2')}", corrected)
+    names = (f"paper: ∝ {law.text}", corrected)
     return Claim(
         name=name,
         title=title,
@@ -113,8 +113,8 @@ def _claim(name: str, title: str, says: str, key: str, law: Law, curve: Curve, c
 
 FIGURE_4 = _claim(
     "figure-4",
-    "The normalised parameter stride shrinks as n^−1/2",
-    "The parameter stride of the first epoch over its learning rate, E|Δw|/lr, is ∝ n^−1/2 (equation 6, figure 4).",
+    "The normalised parameter stride shrinks as 1/√n",
+    "The parameter stride of the first epoch over its learning rate, E|Δw|/lr, is ∝ 1/√n (equation 6, figure 4).",
     "probe/stride/normalised/",
     Law(-0.5, 0.05),
     folded_curve,
@@ -126,8 +126,8 @@ FIGURE_4 = _claim(
 )
 FIGURE_7 = _claim(
     "figure-7",
-    "The normalised loss stride shrinks as n^−1",
-    "The loss stride of the first epoch over its learning rate, mean g², is ∝ n^−1 (equation 8, figure 7).",
+    "The normalised loss stride shrinks as 1/n",
+    "The loss stride of the first epoch over its learning rate, mean g², is ∝ 1/n (equation 8, figure 7).",
     "probe/loss_stride/normalised/",
     Law(-1.0, 0.1),
     square_curve,

@@ -18,7 +18,7 @@ def chart(
     table: pd.DataFrame,
     quantity: str,
     *,
-    form: str = "~g",
+    form: str = "~f",
     log: bool = False,
     until: float | None = None,
     spread: bool = True,
@@ -61,7 +61,7 @@ def _layers(
             "line:N",
             scale=alt.Scale(domain=lines, range=colours),
             sort=lines,
-            legend=alt.Legend() if len(lines) > 1 else None,
+            legend=look.SOLID if len(lines) > 1 else None,
         ),
     )
     layers = []

@@ -33,7 +33,7 @@ def number(quantity: float) -> str:
 
 
 def ranged(mean: float, low: float, high: float, unit: str = "") -> str:
-    """`"−0.496 [−0.521, −0.471] loss"`: as many decimals as the interval's width is worth; without one only the mean."""
+    """`"−0.496 [−0.521, −0.471] loss"`: with the decimals that the interval's width is worth."""
     width = high - low
     if not math.isfinite(width) or width <= 0 or math.isnan(mean):
         return f"{number(mean)} {unit}".strip()
@@ -42,5 +42,5 @@ def ranged(mean: float, low: float, high: float, unit: str = "") -> str:
     if decimals > 5 or max(map(abs, ends)) >= 1e6:
         told = [number(each) for each in (mean, *ends)]
     else:
-        told = [f"{each + 0.0:,.{decimals}f}".replace("-", "−") for each in (mean, *ends)]
+        told = [f"{round(each, decimals) + 0.0:,.{decimals}f}".replace("-", "−") for each in (mean, *ends)]
     return f"{told[0]} [{told[1]}, {told[2]}] {unit}".strip()

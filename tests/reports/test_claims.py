@@ -1,5 +1,7 @@
 """Every claim comes out as the made-up truth has it, and says so where it cannot be told."""
 
+# ruff: noqa: ARG005  (every trial is given arm, batch size and a generator, and few need all)
+
 from __future__ import annotations
 
 import math

@@ -1,5 +1,7 @@
 """Made-up studies for every claim, in which it is right, wrong, or not to be told. None of this was ever measured."""
 
+# ruff: noqa: ARG001, ARG005  (every trial is given arm, batch size and a generator, and few need all)
+
 from __future__ import annotations
 
 import json
@@ -60,9 +62,11 @@ class World:
         rows, histories = [], []
         for number, (cell, seed, status, epochs) in enumerate(self.trials()):
             run = f"run{number}"
-            tags = {"run_id": run, "cell": cell, "arm": arm_of(cell), "batch_size": batch_size_of(cell), "phase": "confirm",
-                    "seed": seed, "status": status}  # fmt: skip
-            rows.append({**tags, **self.settings(cell, len(epochs)), **{k: v for row in epochs for k, v in row.items()}})
+            tags = {"run_id": run, "cell": cell, "arm": arm_of(cell), "batch_size": batch_size_of(cell)}
+            tags |= {"phase": "confirm", "seed": seed, "status": status}
+            rows.append(
+                {**tags, **self.settings(cell, len(epochs)), **{k: v for row in epochs for k, v in row.items()}}
+            )
             histories += [(run, key, at, value) for at, row in enumerate(epochs, 1) for key, value in row.items()]
         trials = pd.DataFrame(rows)
         history = pd.DataFrame(histories, columns=["run_id", "metric", "epoch", "value"])
@@ -70,8 +74,8 @@ class World:
         gaps = gap_table(trials, self.cells[0], self.cells)
         told = verdict(trials, self.cells[0], self.cells)
         curves = read.get("train/accuracy", history.iloc[:0])[["run_id", "epoch", "value"]]
-        return Results(self.claim, "Made up?", self.cells[0], self.cells, ENVIRONMENT, trials, {}, "train/accuracy", curves,
-                       gaps, told, claims=(self.claim,), _read=read)  # fmt: skip
+        return Results(self.claim, "Made up?", self.cells[0], self.cells, ENVIRONMENT, trials, {}, "train/accuracy",
+                       curves, gaps, told, claims=(self.claim,), _read=read)  # fmt: skip
 
     def store(self, directory: Path, claims: str | None = None) -> Store:
         """The same, in a store by its own writing half."""
@@ -204,7 +208,9 @@ def figure_9(how: str) -> World:
         for layer in FC:
             tilt = slope + noise * draw.normal()
             for p in range(0, 100, 10):
-                row[f"probe/discard_gradient/small/{layer}/{p}"] = 0.002 * math.exp(tilt * p / 10 + 0.02 * draw.normal())
+                row[f"probe/discard_gradient/small/{layer}/{p}"] = 0.002 * math.exp(
+                    tilt * p / 10 + 0.02 * draw.normal()
+                )
                 row[f"probe/discard_gradient/random/{layer}/{p}"] = 0.002 * math.exp(
                     0.04 * p / 10 + 0.02 * draw.normal()
                 )
