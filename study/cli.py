@@ -190,7 +190,7 @@ def report(dir: DirArgument, tracking_uri: UriOption = None) -> None:
     from study.run import write_reports
 
     if CollectionDirectory.lies_at(dir):
-        pages = rewrite(CollectionDirectory(dir))
+        pages = rewrite(CollectionDirectory(dir), tracking_uri)
     else:
         directory = Directory(dir)
         pages = write_reports(_store(directory, tracking_uri), directory)
@@ -212,7 +212,7 @@ def export(
     if target.suffix not in (".csv", ".parquet"):
         raise Refused("--to", str(target), "the file ends in .csv or .parquet", "rename it")
     if CollectionDirectory.lies_at(dir):
-        trials = table(CollectionDirectory(dir))
+        trials = table(CollectionDirectory(dir), tracking_uri)
     else:
         trials = _store(Directory(dir), tracking_uri).trials()
     try:
