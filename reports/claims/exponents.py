@@ -150,10 +150,11 @@ class Forecast:
 
 
 def _ends(column: pd.Series, law: str) -> tuple[float, float, float]:
-    estimate = interval(column.dropna())
+    """Geometric mean and interval over seeds, as the axes and the slopes are logarithmic; laws have no bars."""
+    estimate = interval(np.log(column.dropna())).through(math.exp)
     if law != laws.MEASURED or math.isnan(estimate.low):
         return estimate.mean, estimate.mean, estimate.mean
-    return estimate.mean, max(estimate.low, estimate.mean / 10), estimate.high
+    return estimate.mean, estimate.low, estimate.high
 
 
 def power_through(values: pd.DataFrame, power: float, fitted: Sequence[int]) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from study.statistics import interval
 
 PREFIX = "probe/gradient_law/"
 LAW = Law(-0.5, 0.05)
-NAMES = ("paper: ∝ 1/√n", "corrected: folded normal, entry by entry")
+NAMES = ("paper: 1/√n", "corrected: folded normal, entry by entry")
 
 
 def by_size(results: Results, kind: str, layer: str) -> pd.DataFrame:
@@ -92,7 +92,7 @@ CLAIM = Claim(
         "figure-3",
         "E|g| against batch size",
         lambda _: (
-            "Mean absolute gradient at initialisation, mean over seeds with 95 % intervals. Dashed: 1/√n through "
+            "Mean absolute gradient at initialisation, geometric mean over seeds with 95 % intervals. Dashed: 1/√n through "
             "the smallest batch size. Line: the folded normal of each entry's own mean and spread, measured on "
             "other images at the smallest batch size, with the finite-population factor. Hollow: fitted on; filled: "
             "held out of every fit. Dotted: the gradient noise scale B = tr Σ/|G|² (McCandlish 2018)."

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pandas as pd
 
-from reports.claims.claim import Claim, Judgement
+from reports.claims.claim import Claim, Judgement, Missing
 from reports.claims.evidence import at_epoch, called, drawable, ends, home, images, layers
 from reports.claims.exponents import AGAINST, Law, judged, slopes
 from reports.claims.strides import folded_curve, forecast
@@ -14,7 +16,7 @@ from reports.results import Results
 
 KEY = "probe/distance/mean/"
 LAW = Law(-0.5, 0.05)
-NAMES = ("paper: ∝ 1/√n", "folded normal")
+NAMES = ("paper: 1/√n", "folded normal")
 
 
 def decide(results: Results) -> Judgement:
@@ -26,6 +28,9 @@ def decide(results: Results) -> Judgement:
         for layer in ends(known)
         if layer != main
     ]
+    with suppress(Missing):
+        ratio = at_epoch(results, f"probe/distance/ratio/{main}", home(results))
+        parts.append(slopes(ratio, total, LAW).part("E|g| / E(h): one curvature for all, as in the paper"))
     return judged(found, LAW, "The mean distance E|d| of a weight from its minimum", parts)
 
 

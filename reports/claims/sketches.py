@@ -19,7 +19,7 @@ def _line(x: list[float], y: list[float], colour: str, dash: list[int] | None = 
     return mark.encode(x=_X, y=_Y, order="order:Q")
 
 
-def _text(x: float, y: float, text: str, colour: str = look.INK, align: str = "left") -> alt.Chart:
+def _text(x: float, y: float, text: str, colour: str = look.NOTE, align: str = "left") -> alt.Chart:
     frame = pd.DataFrame({"w": [x], "L": [y], "text": [text]})
     return alt.Chart(frame).mark_text(fontSize=13, color=colour, align=align).encode(x=_X, y=_Y, text="text:N")
 

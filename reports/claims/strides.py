@@ -72,7 +72,7 @@ def decide(key: str, law: Law, curve: Curve, names: tuple[str, str], quantity: s
         if layer == main:
             paper, corrected = tried.errors()
             more = (
-                f" On batch sizes held out of both fits, {names[0].removeprefix('paper: ∝ ')} is off by "
+                f" On batch sizes held out of both fits, {names[0].removeprefix('paper: ')} is off by "
                 f"{number(paper.mean)} % and the corrected law by {number(corrected.mean)} % (root mean square)."
             )
     return judged(found, law, quantity, parts, more)
@@ -90,7 +90,7 @@ def data(key: str, law: Law, curve: Curve, names: tuple[str, str], results: Resu
 
 def _claim(name: str, title: str, says: str, key: str, law: Law, curve: Curve, corrected: str, quantity: str, unit: str,
            note: str) -> Claim:  # fmt: skip
-    names = (f"paper: ∝ {law.text}", corrected)
+    names = (f"paper: {law.text}", corrected)
     return Claim(
         name=name,
         title=title,
@@ -102,7 +102,7 @@ def _claim(name: str, title: str, says: str, key: str, law: Law, curve: Curve, c
         figure=Figure(
             name,
             quantity,
-            lambda _: f"{quantity}, mean over seeds with 95 % intervals. {HELD_OUT}",
+            lambda _: f"{quantity}, geometric mean over seeds with 95 % intervals. {HELD_OUT}",
             drawable(partial(data, key, law, curve, names)),
             lambda table, _: laws.chart(table, unit),
             "No trial has measured strides at four batch sizes yet.",
