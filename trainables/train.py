@@ -341,16 +341,18 @@ class BatchNormStatistics:
     """Keeps batch norm's running statistics honest when one step takes several forward passes."""
 
     def __init__(self, model: nn.Module) -> None:
-        norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-        self.buffers = [buffer for norm in norms for buffer in norm.buffers()]
+        self.norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+        self.buffers = [buffer for norm in self.norms for buffer in norm.buffers()]
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Passes inside leave the statistics as they were."""
-        before = [buffer.clone() for buffer in self.buffers]
+        """Passes inside leave the statistics as they were, and their graphs can still be walked afterwards."""
+        before = [(norm, name, buffer) for norm in self.norms for name, buffer in norm.named_buffers()]
+        for norm, name, buffer in before:
+            setattr(norm, name, buffer.clone())
         yield
-        for buffer, old in zip(self.buffers, before, strict=True):
-            buffer.copy_(old)
+        for norm, name, buffer in before:
+            setattr(norm, name, buffer)
 
     @contextmanager
     def moved_once(self, parts: int) -> Iterator[Callable[[], None]]:

@@ -172,7 +172,7 @@ class GradientLaw(Probe):
     """`probe: {gradient_law: {}}` → `probe/gradient_law/KIND/LAYER/N` of four kinds, `…/mu|noise_scale/LAYER`.
 
     Of the epoch's first step, which should be the whole training set: `batch_size` N, `micro_batch` m (32), one epoch.
-    For n = m·2^k, and the full set N:
+    Logs, for n = m·2^k and the full set N:
     `measured` E|g| over batches of n (4), in loss/weight; `folded` its prediction, entry by entry the folded normal
     with μ_i, σ_i of the other half of the pass and the finite set's (N-n)/(N-1), averaged over entries;
     `square` mean g², in (loss/weight)²; `square_law` mean(μ² + σ²/n·(N-n)/(N-1)) likewise.

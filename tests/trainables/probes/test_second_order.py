@@ -39,7 +39,6 @@ def test_sharpness_is_the_exact_hessians_largest_eigenvalue() -> None:
     found = measured(trial, "sharpness")["eigenvalue"]
     exact = torch.linalg.eigvalsh(hessian(trial, torch.arange(40)))[-1]
     assert found == pytest.approx(float(exact), **CLOSE)
-    assert trial.model.training
 
 
 def test_the_product_is_the_hessians() -> None:
