@@ -100,8 +100,9 @@ def _run_collection(
     from study.directory import CollectionDirectory
 
     studies = collection.load(overrides)
-    out.print(f"{collection.name}: {len(studies)} studies")
-    for page in run_all(collection, studies, CollectionDirectory(path), machine, tracking_uri, _display(machine)):
+    directory = CollectionDirectory(path)
+    for page in run_all(collection, studies, directory, machine, tracking_uri, _display(machine)):
+        _print_verdicts(page.with_name("verdicts.csv"))
         out.print(f"report: {page}", soft_wrap=True)
 
 
@@ -189,7 +190,7 @@ def report(dir: DirArgument, tracking_uri: UriOption = None) -> None:
     from study.run import write_reports
 
     if CollectionDirectory.lies_at(dir):
-        pages = rewrite(CollectionDirectory(dir))
+        pages = rewrite(CollectionDirectory(dir), tracking_uri)
     else:
         directory = Directory(dir)
         pages = write_reports(_store(directory, tracking_uri), directory)
@@ -211,7 +212,7 @@ def export(
     if target.suffix not in (".csv", ".parquet"):
         raise Refused("--to", str(target), "the file ends in .csv or .parquet", "rename it")
     if CollectionDirectory.lies_at(dir):
-        trials = table(CollectionDirectory(dir))
+        trials = table(CollectionDirectory(dir), tracking_uri)
     else:
         trials = _store(Directory(dir), tracking_uri).trials()
     try:
@@ -345,6 +346,19 @@ def _print_alarms(store: Store) -> None:
             out.print(
                 f"at the edge: {cell}: {edges}; a wider range, or search/widen: true, may find better", soft_wrap=True
             )
+
+
+def _print_verdicts(file: Path) -> None:
+    """The report's table of verdicts, where it wrote one."""
+    import pandas as pd
+
+    if not file.is_file():
+        return
+    table = _table("claim", "verdict", "effect", "95 % interval", "unit", left=("verdict", "unit"))
+    for row in pd.read_csv(file).to_dict("records"):
+        effect, low, high = (f"{row[key]:.3g}" for key in ("effect", "low", "high"))
+        table.add_row(str(row["claim"]), str(row["status"]), effect, f"[{low}, {high}]", str(row["unit"]))
+    out.print(table)
 
 
 def _percent(value: float) -> str:

@@ -32,6 +32,10 @@ class Display:
         self.screen: Live | None = None
         self.started = False
 
+    def studies(self, total: int, left: int) -> None:
+        """Say how many studies of a collection are not complete."""
+        self.console.print(f"{self.name}: {total} studies, {left} to run")
+
     def cost(self, expected: Total) -> None:
         """Say what a long run would take, before it starts."""
         seconds = expected.seconds / self.slots

@@ -130,7 +130,7 @@ def run(
         folder, reason = work.failures[0]
         last = reason.strip().splitlines()[-1]
         raise Failed(f"{len(work.failures)} trials failed, first {folder}: {last} (all of it in its tag `reason`)")
-    if not ledger.done:
+    if not ledger.done or work.recorder.live:  # trials that were handed out and did not end
         raise Interrupted
     return store
 
