@@ -35,6 +35,9 @@ ScaleOption = Annotated[
 ]
 SlotsOption = Annotated[int | None, typer.Option("--slots", help="Trials at once; changes no result.")]
 UriOption = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow server [$MLFLOW_TRACKING_URI].")]
+StorageOption = Annotated[
+    str | None, typer.Option("--storage", help="Optuna's database, as postgresql://… [DIR/optuna.journal].")
+]
 PortOption = Annotated[int, typer.Option("--port", min=1, max=65535, help="On loopback.")]
 
 
@@ -47,6 +50,7 @@ def run(
     slots: SlotsOption = None,
     address: Annotated[str | None, typer.Option("--address", help="A Ray cluster; local if left out.")] = None,
     tracking_uri: UriOption = None,
+    storage: StorageOption = None,
 ) -> None:
     """Run a study; the same command again resumes it, and a raised budget tops it up."""
     from study import engine, run
@@ -62,7 +66,7 @@ def run(
     directory = Directory(path)
     display = Display(out, study.name, slots or engine.slots_here(study.resources))
     try:
-        store = run.run(study, directory, engine.Machine(slots, address), tracking_uri, display)
+        store = run.run(study, directory, engine.Machine(slots, address), tracking_uri, display, storage)
     except KeyboardInterrupt:
         again = " ".join(["study", *sys.argv[1:]])
         err.print(f"stopped; nothing that ended is lost. To go on: {again}")

@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import socket
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ from trainables.config import TrialConfig
 from trainables.data import Splits
 from trainables.errors import Refused
 
+REPORT_SECONDS = 0.5  # between a trial's reports, each of which costs milliseconds
+
 
 class Source(Protocol):
     """Where the engine's trials come from, and where what they report goes."""
@@ -49,6 +52,7 @@ class Source(Protocol):
     def next(self) -> Assignment | None: ...
     def started(self, assignment: Assignment) -> None: ...
     def report(self, folder: str, rows: list[tuple[int, dict[str, float]]]) -> Outcome | None: ...
+    def note(self, seconds: float, warning: str | None) -> None: ...
     def end(self, folder: str, outcome: Outcome) -> None: ...
 
 
@@ -61,7 +65,10 @@ class Machine:
 
 
 class RayTrial(tune.Trainable):  # type: ignore[misc]
-    """A trial as Tune drives it: one `step` an epoch. The actor is reused, so a new trial costs milliseconds."""
+    """A trial as Tune drives it: a `step` is an epoch, or as many short ones as fit into REPORT_SECONDS.
+
+    The actor is reused, so a new trial costs milliseconds.
+    """
 
     def setup(self, config: dict[str, Any], splits: Mapping[str, Splits]) -> None:
         self.splits = splits
@@ -76,7 +83,10 @@ class RayTrial(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         try:
+            began = time.monotonic()
             progress: Progress | Outcome = self._advance()
+            while progress.status == "running" and time.monotonic() - began < REPORT_SECONDS:
+                progress = progress.then(self._advance())
         except Exception:  # whatever it is belongs into this trial's record, not into the whole study's end
             progress = Outcome("failed", reason=traceback.format_exc(limit=-6))
         return {"progress": progress, "done": progress.status != "running"}
@@ -149,6 +159,7 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
         """Hand on what a trial reports, before Tune decides whether it goes on; True if it should not."""
         progress = result.get("progress")
         if isinstance(progress, Progress) and trial_id in self.folders:
+            self.source.note(progress.seconds, progress.warning)
             outcome = self.source.report(self.folders[trial_id], progress.rows)
             if outcome is not None:
                 self.stopped[trial_id] = outcome
@@ -169,9 +180,7 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
             return  # Tune is stopping: the trial stays unfinished and goes on next time
         else:
             outcome = Outcome(progress.status, _last(progress), progress.step, progress.reason)
-        folder = self.folders.pop(trial_id)
-        self.source.end(folder, outcome)
-        shutil.rmtree(self.folder / folder, ignore_errors=True)
+        self.source.end(self.folders.pop(trial_id), outcome)
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher beside its snapshots; there is nothing here to keep."""

@@ -118,5 +118,6 @@ class Arena:
 
     def leave(self, trial_id: int, state: TrialState, value: float) -> dict[str, Any]:
         """The trial has ended; returns what the pruner wants to find with it later (system attributes)."""
-        self.storage.set_trial_state_values(trial_id, state, [value])
+        if not self.storage.get_trial(trial_id).state.is_finished():  # or it is told a second time
+            self.storage.set_trial_state_values(trial_id, state, [value])
         return dict(self.storage.get_trial(trial_id).system_attrs)

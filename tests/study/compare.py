@@ -8,7 +8,7 @@ import optuna
 import pandas as pd
 from mlflow import MlflowClient
 
-from study.search import open_storage
+from study.storage import open_storage
 from study.store import Store, default_uri
 
 CLOCK = ("run_id", "git_commit", "time/train_seconds")
