@@ -171,6 +171,8 @@ class Anchor:
         raise Gone(f"{self.path} was deleted while the study ran; {done}")
 
 
-def _first_line(error: Exception) -> str:
-    cause = error.__cause__ if error.__cause__ is not None and not str(error).strip() else error
+def _first_line(error: BaseException) -> str:
+    cause = error
+    while cause.__cause__ is not None:  # Optuna's and SQLAlchemy's own words say little
+        cause = cause.__cause__
     return (str(cause).strip().splitlines() or [type(cause).__name__])[0][:160]

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import entry_points, version
 from pathlib import Path
@@ -22,7 +22,7 @@ from optuna.storages import BaseStorage
 
 from study import engine
 from study.directory import Directory
-from study.patience import Gone, Patience
+from study.patience import Answer, Gone, Patience
 from study.plan import Assignment, Cell, cells, load_data
 from study.progress import Display
 from study.recorder import Recorder
@@ -65,7 +65,7 @@ class Work:
 
     @property
     def done(self) -> bool:
-        return self.ledger.done
+        return not self.patience.away and bool(self._try(lambda: self.ledger.done))
 
     def next(self) -> Assignment | None:
         found = self._ask()
@@ -117,17 +117,24 @@ class Work:
         return self.busy / max(1e-9, (self.last - self.display.began) * self.display.slots)
 
     def _ask(self) -> Assignment | None:
-        began = time.monotonic()
-        try:
+        def ask() -> Assignment | None:
             if self.patience.away:
                 self.ledger.recall()
             self._tell()
-            found = self.ledger.next()
+            return self.ledger.next()
+
+        return self._try(ask)
+
+    def _try(self, attempt: Callable[[], Answer]) -> Answer | None:
+        """What the search's storage answers; None while it is away: Tune will ask again."""
+        began = time.monotonic()
+        try:
+            answer = attempt()
         except Exception as error:
             self.patience.met(error, began)
             return None
         self.patience.answered()
-        return found
+        return answer
 
     def _tell(self) -> None:
         """The search learns of what the store holds by now."""
