@@ -47,7 +47,7 @@ class Running:
 
     def end(self, status: int) -> str:
         """What it said, on one line, once it has ended with this status and no traceback."""
-        out, _ = self.process.communicate(timeout=200)
+        out, _ = self.process.communicate(timeout=280)
         assert self.process.returncode == status, out
         assert "Traceback" not in out
         return " ".join(out.split())
