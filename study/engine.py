@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import socket
 import time
 import traceback
@@ -220,7 +221,9 @@ def run(
     on_ready: Callable[[], None],
 ) -> None:
     """Run trials from `source` until it is done, or until Ctrl-C. Raises Refused where Ray cannot serve."""
+    terminated = signal.getsignal(signal.SIGTERM)
     _connect(splits, resources, machine)
+    signal.signal(signal.SIGTERM, terminated)  # Ray puts one of its own in its place
     try:
         on_ready()
         trainable = tune.with_parameters(RayTrial, splits=dict(splits))
