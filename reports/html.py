@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports.drawing import FORMS, library, save, specification
+from reports.drawing import FORMS, library
 from reports.figures import FIGURES
-from reports.figures.figure import Figure
+from reports.figures.drawn import Drawn, draw
 from reports.results import Results, read
+from reports.sections import Drawing, Section, judged, save_drawn, sketched, unknown, verdicts
 from reports.tables import environment, gap, missing
+from reports.tables.searched import lucky, pruning, searched
 from reports.tables.tuned import tuned
 
 if TYPE_CHECKING:
     from study.store import Store
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A figure on the page; `spec` is None where the study has nothing to draw."""
-
-    figure: Figure
-    caption: str
-    data: pd.DataFrame
-    spec: dict[str, Any] | None
 
 
 def write(store: Store, out: Path) -> Path:
@@ -37,45 +27,62 @@ def write(store: Store, out: Path) -> Path:
     results = read(store)
     out.mkdir(parents=True, exist_ok=True)
     results.gaps.to_csv(out / "gap.csv", index=False)
-    drawn = figures(results)
-    for each in drawn:
-        if each.spec:
-            each.data.to_csv(out / f"{each.figure.name}-data.csv", index=False)
-            save(each.spec, out / each.figure.name)
+    sections, sketches = judged(results), sketched(results.claims)
+    if sections:
+        verdicts(sections).to_csv(out / "verdicts.csv", index=False)
+    drawn = figures(results, sections)
+    save_drawn([*(section.drawn for section in sections), *sketches, *drawn], out)
     index = out / "index.html"
-    index.write_text(page(results, drawn), encoding="utf-8")
+    index.write_text(page(results, drawn, sections, sketches), encoding="utf-8")
     return index
 
 
-def figures(results: Results) -> list[Drawn]:
-    """Every figure of the page, but those that only some studies have."""
-    drawn = [draw(figure, results) for figure in FIGURES]
+def figures(results: Results, sections: list[Section] | None = None) -> list[Drawn]:
+    """Every figure of the page, but those that only some studies have and those that a claim has drawn.
+
+    A study that judges claims by the start of training alone has no others.
+    """
+    if sections and not results.trained:
+        return []
+    claimed = {section.claim.figure.chart for section in sections or []}
+    drawn = [draw(figure, results) for figure in FIGURES if figure.chart not in claimed]
     return [each for each in drawn if each.spec or each.figure.absent]
 
 
-def draw(figure: Figure, results: Results) -> Drawn:
-    """The figure's specification, where there are data for one."""
-    data, caption = figure.data(results), figure.caption(results)
-    spec = None if data.empty else specification(figure.chart(data, results), caption)
-    return Drawn(figure, caption, data, spec)
-
-
-def page(results: Results, drawn: list[Drawn]) -> str:
+def page(
+    results: Results, drawn: list[Drawn], sections: list[Section] | None = None, sketches: list[Drawing] | None = None
+) -> str:
     """The page as text. It needs nothing but itself: styles, script, charts and data are inside."""
-    templates = Environment(
-        loader=PackageLoader("reports", "."), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    specs = {each.figure.name: each.spec for each in drawn if each.spec}
-    return templates.get_template("page.html.j2").render(
+    sections, sketches = sections or [], sketches or []
+    return render(
+        "page.html.j2",
+        [*drawn, *(section.drawn for section in sections), *sketches],
         results=results,
         verdict=results.verdict,
         rows=gap.rows(results),
         tuned=tuned(results),
-        missing=missing.sentences(results),
+        searched=searched(results),
+        pruning=pruning(searched(results)),
+        lucky=lucky(results),
+        missing=[*missing.sentences(results), *unknown(results)],
         drawn=drawn,
-        forms=FORMS,
+        sections=sections,
+        sketches=sketches,
+        usual=results.trained or not sections,
         environment=environment.facts(results),
+    )
+
+
+def render(template: str, charts: list[Drawn | Drawing], **content: object) -> str:
+    """A page from its template, with style, script and these charts inside."""
+    templates = Environment(
+        loader=PackageLoader("reports", "."), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    specs = {each.figure.name: each.spec for each in charts if each.spec}
+    return templates.get_template(template).render(
+        **content,
+        forms=FORMS,
         style=Markup((Path(__file__).parent / "page.css").read_text(encoding="utf-8")),
         library=Markup(library()) if specs else "",
         specs=Markup(_script(specs)),

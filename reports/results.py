@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -31,6 +32,30 @@ class Results:
     curves: pd.DataFrame  # run_id, epoch, value of the confirm trials
     gaps: pd.DataFrame  # study.statistics.gap_table
     verdict: Verdict
+    claims: tuple[str, ...] = ()  # that the study is to judge
+    found: dict[str, dict[str, object]] = field(default_factory=dict)  # cell → its own run's tags and metrics
+    repeats: dict[str, tuple[str, ...]] = field(default_factory=dict)  # cell → further searches of it
+    confirmed_anywhere: pd.DataFrame = field(default_factory=pd.DataFrame)  # confirm trials, those of repeats too
+    store: Store | None = None  # to read further histories from
+    _read: dict[str, pd.DataFrame] = field(default_factory=dict)  # histories by metric, once read
+
+    @property
+    def trained(self) -> bool:
+        """Whether any trial was meant to train beyond its first epoch; measurements at the start are not."""
+        return "epochs" not in self.trials or bool((self.trials["epochs"] > 1).any())
+
+    def history(self, metrics: Sequence[str]) -> pd.DataFrame:
+        """Long: arm, batch_size, seed, status, metric, epoch, value of the confirm trials; a request a trial and metric
+        (1.5 ms with SQLite)."""
+        trials = self.confirmed[["run_id", "arm", "batch_size", "seed", "status"]]
+        for metric in metrics:
+            if metric not in self._read and self.store is not None:
+                holders = self.confirmed.dropna(subset=metric) if metric in self.confirmed else self.confirmed.iloc[:0]
+                self._read[metric] = self.store.curves(list(holders["run_id"]), [metric])
+        parts = [self._read[metric] for metric in metrics if metric in self._read]
+        columns = ["run_id", "metric", "epoch", "value"]
+        joined = trials.merge(pd.concat(parts) if parts else pd.DataFrame(columns=columns), on="run_id")
+        return joined.drop(columns="run_id").sort_values(["metric", "arm", "batch_size", "seed", "epoch"])
 
     @property
     def arms(self) -> list[str]:
@@ -55,8 +80,11 @@ class Results:
 
 def read(store: Store) -> Results:
     """Everything a report needs. Raises Refused where the store describes no cells or no baseline."""
-    facts, trials = store.facts(), _trials(store)
+    facts, everything = store.facts(), _trials(store)
     cells = tuple(filter(None, facts.get("cells", "").split(",")))
+    repeats = tuple(filter(None, facts.get("repeats", "").split(",")))
+    trials = everything[~everything["cell"].isin(repeats)]
+    found = _found(store)
     baseline = facts.get("baseline", "")
     gaps = gap_table(trials, baseline, cells)
     confirm = confirmed(trials)
@@ -69,11 +97,18 @@ def read(store: Store) -> Results:
         cells=cells,
         environment=json.loads(facts.get("environment") or "{}"),
         trials=trials,
-        searched=_searched(store),
+        searched={
+            cell: tuple(filter(None, str(known.get("searched") or "").split(","))) for cell, known in found.items()
+        },
         curve_metric=metric,
         curves=store.curves(list(confirm["run_id"]), [metric])[["run_id", "epoch", "value"]],
         gaps=gaps,
         verdict=verdict(trials, baseline, cells),
+        claims=tuple(filter(None, facts.get("claims", "").split(","))),
+        store=store,
+        found=found,
+        repeats=_repeats(repeats),
+        confirmed_anywhere=confirmed(everything),
     )
 
 
@@ -85,9 +120,17 @@ def _trials(store: Store) -> pd.DataFrame:
     return trials.assign(arm=trials["cell"].map(arm_of), batch_size=trials["cell"].map(batch_size_of))
 
 
-def _searched(store: Store) -> dict[str, tuple[str, ...]]:
+def _found(store: Store) -> dict[str, dict[str, object]]:
+    """The tags and metrics of each cell's own run, without what it does not have."""
     cells = store.cells()
-    if "searched" not in cells:
-        return {}
-    tags = zip(cells["cell"], cells["searched"], strict=True)
-    return {cell: tuple(filter(None, tag.split(","))) for cell, tag in tags if isinstance(tag, str)}
+    rows = cells.to_dict("records") if "cell" in cells else []
+    return {str(row["cell"]): {str(key): x for key, x in row.items() if x == x and x is not None} for row in rows}
+
+
+def _repeats(cells: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """`("sgd~1/32", "sgd~2/32")` → `{"sgd/32": ("sgd~1/32", "sgd~2/32")}`."""
+    found: dict[str, tuple[str, ...]] = {}
+    for cell in cells:
+        home = f"{arm_of(cell).rpartition('~')[0]}/{batch_size_of(cell)}"
+        found[home] = (*found.get(home, ()), cell)
+    return found

@@ -6,7 +6,8 @@ import json
 import os
 import signal
 import sys
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +19,13 @@ from trainables.errors import Refused
 
 if TYPE_CHECKING:
     from study.directory import Directory
+    from study.engine import Machine
+    from study.estimate import Cost
+    from study.plan import Cell
+    from study.progress import Display
+    from study.spec import Collection, Resources, Spec
     from study.store import Store
+    from trainables.data import Splits
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -52,21 +59,21 @@ def run(
     tracking_uri: UriOption = None,
     storage: StorageOption = None,
 ) -> None:
-    """Run a study; the same command again resumes it, and a raised budget tops it up."""
+    """Run a study, or every study of a collection; the same command again resumes, and a raised budget tops up."""
     from study import engine, run
     from study import spec as specs
-    from study.directory import Directory
-    from study.progress import Display
 
     _check_slots(slots)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))  # one clean way to stop
-    study = specs.load(spec, scale=scale, overrides=set)
-    path = dir or Path("studies") / study.name
+    asked = specs.load(spec, scale=scale, overrides=set)
+    path = dir or Path("studies") / asked.name
     run.refuse_relative_in_job(path)
-    directory = Directory(path)
-    display = Display(out, study.name, slots or engine.slots_here(study.resources))
+    machine = engine.Machine(slots, address)
     try:
-        store = run.run(study, directory, engine.Machine(slots, address), tracking_uri, display, storage)
+        if isinstance(asked, specs.Collection):
+            _run_collection(asked, path, machine, set, tracking_uri, storage)
+        else:
+            _run_study(asked, path, machine, tracking_uri, storage)
     except KeyboardInterrupt:
         again = " ".join(["study", *sys.argv[1:]])
         err.print(f"stopped; nothing that ended is lost. To go on: {again}")
@@ -77,8 +84,43 @@ def run(
             markup=False,
         )
         raise typer.Exit(1) from None
+
+
+def _run_study(spec: Spec, path: Path, machine: Machine, tracking_uri: str | None, storage: str | None) -> None:
+    from study import run
+    from study.directory import Directory
+
+    directory = Directory(path)
+    display = _display(machine)(spec.name, spec.resources)
+    store = run.run(spec, directory, machine, tracking_uri, display, storage=storage)
     _print_gaps(store)
+    _print_alarms(store)
     out.print(f"report: {directory.report / 'index.html'}", soft_wrap=True)
+
+
+def _run_collection(
+    collection: Collection,
+    path: Path,
+    machine: Machine,
+    overrides: Sequence[str],
+    tracking_uri: str | None,
+    storage: str | None,
+) -> None:
+    from study.collection import run_all
+    from study.directory import CollectionDirectory
+
+    studies = collection.load(overrides)
+    out.print(f"{collection.name}: {len(studies)} studies")
+    folder, display = CollectionDirectory(path), _display(machine)
+    for page in run_all(collection, studies, folder, machine, tracking_uri, display, storage):
+        out.print(f"report: {page}", soft_wrap=True)
+
+
+def _display(machine: Machine) -> Callable[[str, Resources], Display]:
+    from study import engine
+    from study.progress import Display
+
+    return lambda name, resources: Display(out, name, machine.slots or engine.slots_here(resources))
 
 
 @app.command()
@@ -86,60 +128,83 @@ def check(spec: SpecArgument, set: SetOption = [], scale: ScaleOption = None, sl
     """Validate a spec; print its cells, trials and an estimate. Runs no trial."""
     from study import engine
     from study import spec as specs
-    from study.estimate import estimate
+    from study.estimate import Speed, Total, estimate, total
     from study.plan import cells, load_data
-    from study.progress import duration
+    from study.progress import price
+    from study.search import pruning
 
     _check_slots(slots)
-    study = specs.load(spec, scale=scale, overrides=set)
-    plan = cells(study)
-    splits = load_data(plan)
-    costs = estimate(study, plan, splits)
-    table = Table(box=None, pad_edge=False)
-    for title in ("cell", "search", "confirm", "epochs", "steps", "searched"):
-        table.add_column(title, justify="right" if title in ("search", "confirm", "epochs", "steps") else "left")
-    for cell, cost in zip(plan, costs, strict=True):
-        table.add_row(
-            cell.name,
-            str(cost.search),
-            str(cost.confirm),
-            str(cost.epochs),
-            str(cost.steps),
-            ", ".join(cell.space) or "–",
-        )
-    out.print(table)
-    at_once = slots or engine.slots_here(study.resources)
-    trials = sum(cost.search + cost.confirm for cost in costs)
-    seconds = sum((cost.search + cost.confirm) * cost.seconds for cost in costs) / at_once
-    out.print(
-        f"{study.name} is valid: {len(plan)} cells, {trials} trials; roughly {duration(seconds)} with {at_once} at "
-        "once (from a few training steps timed here just now)", soft_wrap=True,
-    )  # fmt: skip
+    asked = specs.load(spec, scale=scale, overrides=set)
+    data: dict[str, Splits] = {}
+    speed = Speed()
+
+    def costs(study: Spec) -> tuple[list[Cell], list[Cost]]:
+        plan = cells(study)
+        return plan, estimate(study, plan, load_data(plan, data), speed)
+
+    if isinstance(asked, specs.Collection):
+        rows = _table("study", "cells", "trials", "steps", "images", "minutes")
+        everything = Total()
+        for name, study in asked.load(set).items():
+            plan, each = costs(study)
+            at_once, sum_ = slots or engine.slots_here(study.resources), total(each)
+            rows.add_row(
+                name, str(len(plan)), str(sum_.trials), f"{sum_.steps:,}", f"{sum_.images:,}",
+                f"{sum_.seconds / at_once / 60:.1f}",
+            )  # fmt: skip
+            everything += replace(sum_, seconds=sum_.seconds / at_once)
+        out.print(rows)
+        out.print(f"{asked.name} is valid: {rows.row_count} studies, {price(everything)}", soft_wrap=True)
+        return
+    plan, each = costs(asked)
+    rows = _table("cell", "search", "confirm", "epochs", "steps", "searched", left=("cell", "searched"))
+    for cell, cost in zip(plan, each, strict=True):
+        numbers = (cost.search, cost.confirm, cost.epochs, cost.steps)
+        rows.add_row(cell.name, *map(str, numbers), ", ".join(cell.space) or "–")
+    out.print(rows)
+    for cell in plan if asked.search.pruner.name != "none" else []:
+        out.print(f"pruning in {cell.name}: {pruning(asked, cell)}", soft_wrap=True)
+    at_once, sum_ = slots or engine.slots_here(asked.resources), total(each)
+    told = price(replace(sum_, seconds=sum_.seconds / at_once), at_once)
+    out.print(f"{asked.name} is valid: {len(plan)} cells, {told}", soft_wrap=True)
 
 
 @app.command()
 def status(dir: DirArgument, as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
-    """Where each cell stands."""
-    from study.directory import Directory
-    from study.progress import counts_table
+    """Where each cell stands, or each study of a collection."""
+    from study.collection import standing
+    from study.directory import CollectionDirectory, Directory
+    from study.progress import counts_table, studies_table
     from study.run import counts
 
-    found = counts(Directory(dir))
-    if as_json:
-        print(json.dumps([{"cell": name, **asdict(count)} for name, count in found.items()], indent=2))
+    if CollectionDirectory.lies_at(dir):
+        found = standing(CollectionDirectory(dir))
+        flat = [
+            {"study": study, "cell": name, **asdict(n)} for study, each in found.items() for name, n in each.items()
+        ]
+        shown = studies_table(found)
     else:
-        out.print(counts_table(found))
+        here = counts(Directory(dir))
+        flat, shown = [{"cell": name, **asdict(count)} for name, count in here.items()], counts_table(here)
+    if as_json:
+        print(json.dumps(flat, indent=2))
+    else:
+        out.print(shown)
 
 
 @app.command()
 def report(dir: DirArgument, tracking_uri: UriOption = None) -> None:
-    """Write DIR/report: index.html, its figures and gap.csv."""
-    from study.directory import Directory
+    """Write DIR/report: index.html, its figures and gap.csv; for a collection, each study's and the common page."""
+    from study.collection import rewrite
+    from study.directory import CollectionDirectory, Directory
     from study.run import write_reports
 
-    directory = Directory(dir)
-    store = _store(directory, tracking_uri)
-    for page in write_reports(store, directory):
+    if CollectionDirectory.lies_at(dir):
+        pages = rewrite(CollectionDirectory(dir))
+    else:
+        directory = Directory(dir)
+        pages = write_reports(_store(directory, tracking_uri), directory)
+    for page in pages:
         out.print(f"report: {page}", soft_wrap=True)
 
 
@@ -149,14 +214,17 @@ def export(
     to: Annotated[Path | None, typer.Option("--to", help="FILE.csv or FILE.parquet [DIR/trials.csv].")] = None,
     tracking_uri: UriOption = None,
 ) -> None:
-    """Every trial as one table."""
-    from study.directory import Directory
+    """Every trial as one table; for a collection with the column `study`."""
+    from study.collection import table
+    from study.directory import CollectionDirectory, Directory
 
-    directory = Directory(dir)
     target = to or dir / "trials.csv"
     if target.suffix not in (".csv", ".parquet"):
         raise Refused("--to", str(target), "the file ends in .csv or .parquet", "rename it")
-    trials = _store(directory, tracking_uri).trials()
+    if CollectionDirectory.lies_at(dir):
+        trials = table(CollectionDirectory(dir))
+    else:
+        trials = _store(Directory(dir), tracking_uri).trials()
     try:
         if target.suffix == ".csv":
             trials.to_csv(target, index=False)
@@ -169,13 +237,16 @@ def export(
 
 @app.command("list")
 def list_specs() -> None:
-    """The built-in specs."""
-    from study.spec import builtin, load
+    """The built-in specs, each collection's together; * has a small twin (--scale small)."""
+    from study.catalogue import catalogue
 
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for name in builtin():
-        table.add_row(name, load(name).question)
-    out.print(table)
+    rows = Table(box=None, pad_edge=False, show_header=False)
+    for heading, entries in catalogue():
+        rows.add_row(f"[bold]{heading}[/bold]" if heading else "")
+        for entry in entries:
+            rows.add_row(f"{entry.name}{' *' if entry.small else ''}", entry.question)
+    out.print(rows)
+    out.print("* has a small twin: --scale small")
 
 
 @app.command()
@@ -198,8 +269,10 @@ def ui(
     tracking_uri: UriOption = None,
 ) -> None:
     """MLflow's UI on loopback, at this study."""
-    from study.directory import Directory
+    from study.directory import CollectionDirectory, Directory
 
+    if CollectionDirectory.lies_at(dir):
+        raise Refused("DIR", str(dir), "holds a collection", f"name one of its studies, such as {dir}/NAME")
     directory = Directory(dir)
     store = _store(directory, tracking_uri)
     base = store.uri if store.uri.startswith("http") else f"http://127.0.0.1:{port}"
@@ -226,6 +299,14 @@ def _store(directory: Directory, tracking_uri: str | None) -> Store:
 
     spec = directory.spec()
     return open_store(spec.name, directory, directory.identity(tracking_uri))
+
+
+def _table(*titles: str, left: Sequence[str] = ()) -> Table:
+    """Numbers to the right, but for the first column and those named."""
+    table = Table(box=None, pad_edge=False)
+    for title in titles:
+        table.add_column(title, justify="left" if title in (*left, titles[0]) else "right")
+    return table
 
 
 def _check_slots(slots: int | None) -> None:
@@ -263,6 +344,18 @@ def _print_gaps(store: Store) -> None:
         )  # fmt: skip
     out.print(table)
     out.print(verdict(trials, facts["baseline"], order).headline)
+
+
+def _print_alarms(store: Store) -> None:
+    """Where a search ended at the edge of what it was allowed to try."""
+    cells = store.cells()
+    if "boundary" not in cells:
+        return
+    for cell, edges in zip(cells["cell"], cells["boundary"], strict=True):
+        if isinstance(edges, str) and edges:
+            out.print(
+                f"at the edge: {cell}: {edges}; a wider range, or search/widen: true, may find better", soft_wrap=True
+            )
 
 
 def _percent(value: float) -> str:

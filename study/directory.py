@@ -5,19 +5,20 @@ from __future__ import annotations
 import fcntl
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from study.spec import Spec, parse
+from study import sources
+from study.spec import Collection, Spec, parse, parse_collection
 from trainables.config import flatten
 from trainables.errors import Refused
 
 RAISABLE = ("search/trials", "confirm/seeds")  # a larger budget tops up
-FREE = ("question", "resources/gpus")  # no trial's result depends on them
+FREE = ("question", "claims", "resources/gpus")  # no trial's result depends on them
 
 
 class Directory:
@@ -47,6 +48,8 @@ class Directory:
 
     def check(self, spec: Spec) -> None:
         """Raises Refused when `spec` means something else than the study that lies here."""
+        if CollectionDirectory.lies_at(self.path):
+            raise Refused("--dir", str(self.path), "holds a collection of studies", "use another --dir")
         if self.spec_file.exists():
             _continues(self.spec(), spec, self.path)
 
@@ -84,20 +87,8 @@ class Directory:
         Raises Refused when it cannot be written, or another process runs it.
         """
         self.check(spec)
-        try:
-            self.trials.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("w")
-        except OSError as error:
-            raise Refused(
-                "--dir", str(self.path), f"cannot be written ({error.strerror})", "choose another --dir"
-            ) from None
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # freed by the system, however the process ends
-            except OSError:
-                raise Refused(
-                    "--dir", str(self.path), "another `study run` is at work there", "wait for it, or stop it"
-                ) from None
+        with _locked(self.path):
+            self.trials.mkdir(exist_ok=True)
             yield
 
     def begin(self, identity: dict[str, str]) -> None:
@@ -109,6 +100,67 @@ class Directory:
     def accept(self, spec: Spec) -> None:
         """Make it this study's directory, once the store has accepted it."""
         _write(self.spec_file, spec.dump())
+
+
+class CollectionDirectory:
+    """A collection's directory: `collection.yaml`, `report/`, and its studies' own directories by their names."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.file, self.report = path, path / "collection.yaml", path / "report"
+
+    @staticmethod
+    def lies_at(path: Path) -> bool:
+        """Whether `path` is one."""
+        return (path / "collection.yaml").is_file()
+
+    def collection(self) -> Collection:
+        """The collection here, its studies named as their directories. Raises Refused when the file is damaged."""
+        return parse_collection(sources.read(self.file, "DIR"), str(self.file))
+
+    def study(self, name: str) -> Directory:
+        """The directory of its study of that name."""
+        return Directory(self.path / name)
+
+    def begun(self) -> dict[str, Directory]:
+        """The directories of its studies that hold something."""
+        found = {name: self.study(name) for name in self.collection().studies}
+        return {name: directory for name, directory in found.items() if directory.spec_file.is_file()}
+
+    def check(self, collection: Collection, studies: Mapping[str, Spec]) -> None:
+        """Raises Refused when something else lies here."""
+        if Directory(self.path).begun:
+            raise Refused("--dir", str(self.path), "holds a study", "use another --dir")
+        if self.lies_at(self.path) and self.collection().name != collection.name:
+            rule = f"the collection in {self.path} is {self.collection().name!r}"
+            raise Refused("name", collection.name, rule, "use another --dir")
+        for name, spec in studies.items():
+            self.study(name).check(spec)
+
+    @contextmanager
+    def owned(self, collection: Collection, studies: Mapping[str, Spec]) -> Iterator[None]:
+        """Hold the directory while the collection runs in it. Raises Refused as `Directory.owned` does."""
+        self.check(collection, studies)
+        with _locked(self.path):
+            _write(self.file, collection.dump(list(studies)))
+            yield
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """A directory of one process. Raises Refused when it cannot be written, or is another's."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / ".lock").open("w")
+    except OSError as error:
+        raise Refused("--dir", str(path), f"cannot be written ({error.strerror})", "choose another --dir") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # freed by the system, however the process ends
+        except OSError:
+            raise Refused(
+                "--dir", str(path), "another `study run` is at work there", "wait for it, or stop it"
+            ) from None
+        yield
 
 
 def _write(file: Path, text: str) -> None:
@@ -129,5 +181,7 @@ def _continues(old: Spec, new: Spec, path: Path) -> None:
             continue
         if (key in RAISABLE and now > was) or (key == "batch_sizes" and set(was) <= set(now)):
             continue
+        if key.startswith("search/repeat") and (was in (missing, {}) or (now is not missing and now > was)):
+            continue  # more searches beside those that were
         shown = "nothing" if was is missing else repr(was)
         raise Refused(key, None if now is missing else now, f"the study in {path} was run with {shown}", remedy)

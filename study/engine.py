@@ -13,7 +13,8 @@ import signal
 import socket
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -220,33 +221,54 @@ def run(
     machine: Machine,
     on_ready: Callable[[], None],
 ) -> None:
-    """Run trials from `source` until it is done, or until Ctrl-C. Raises Refused where Ray cannot serve."""
-    terminated = signal.getsignal(signal.SIGTERM)
-    _connect(splits, resources, machine)
-    signal.signal(signal.SIGTERM, terminated)  # Ray puts one of its own in its place
-    try:
+    """Run trials from `source` until it is done, or until Ctrl-C. Raises Refused where Ray cannot serve.
+
+    Inside `connected` it uses the Ray that is up.
+    """
+    shared = ray.is_initialized()
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    with connected(splits.values(), [resources], machine):
         on_ready()
         trainable = tune.with_parameters(RayTrial, splits=dict(splits))
         bundle = {"cpu": resources.cpus} | ({"gpu": resources.gpus} if resources.gpus else {})
         scratch = folder.parent / ".tune"
-        searcher = TuneSearcher(source, folder.resolve(), machine.slots if machine.address else None)
-        tune.Tuner(
-            tune.with_resources(trainable, bundle),
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                num_samples=10**9,
-                reuse_actors=True,
-                trial_dirname_creator=lambda trial: str(trial.trial_id),
-            ),
-            run_config=tune.RunConfig(
-                name="run", storage_path=str(scratch.resolve()), verbose=0, stop=Halt(searcher),
-                failure_config=tune.FailureConfig(max_failures=2),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-            ),
-        ).fit()  # fmt: skip
+        searcher = TuneSearcher(source, folder.resolve(), machine.slots if machine.address or shared else None)
+        try:
+            tune.Tuner(
+                tune.with_resources(trainable, bundle),
+                tune_config=tune.TuneConfig(
+                    search_alg=searcher,
+                    num_samples=10**9,
+                    reuse_actors=True,
+                    trial_dirname_creator=lambda trial: str(trial.trial_id),
+                ),
+                run_config=tune.RunConfig(
+                    name="run", storage_path=str(scratch.resolve()), verbose=0, stop=Halt(searcher),
+                    failure_config=tune.FailureConfig(max_failures=2),
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+                ),
+            ).fit()  # fmt: skip
+        finally:
+            signal.signal(signal.SIGINT, on_interrupt)  # Tune leaves its own in place
         shutil.rmtree(scratch, ignore_errors=True)
         if searcher.error is not None:
             raise searcher.error
+
+
+@contextmanager
+def connected(images: Iterable[Splits], each: Iterable[Resources], machine: Machine) -> Iterator[None]:
+    """Ray, up for all that runs inside: with room for these images, and for trials of each of these resources.
+
+    Where one is up already, that one. Raises Refused where Ray cannot serve.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    on_termination = signal.getsignal(signal.SIGTERM)
+    _connect(images, each, machine)
+    signal.signal(signal.SIGTERM, on_termination)  # Ray's own, left in place, would abort
+    try:
+        yield
     finally:
         ray.shutdown()
 
@@ -258,7 +280,7 @@ def slots_here(resources: Resources) -> int:
     return max(1, min(by_cpu, by_gpu))
 
 
-def _connect(splits: Mapping[str, Splits], resources: Resources, machine: Machine) -> None:
+def _connect(images: Iterable[Splits], each: Iterable[Resources], machine: Machine) -> None:
     for name in ("ray", "ray.tune", "ray.train", "ray.air"):  # a trial's failure reaches the user by its record
         logging.getLogger(name).setLevel(logging.CRITICAL)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
@@ -268,11 +290,11 @@ def _connect(splits: Mapping[str, Splits], resources: Resources, machine: Machin
         except (OSError, ValueError, RuntimeError) as error:
             raise _nobody(machine.address, error) from None
         return
-    shared = sum(array.nbytes for s in splits.values() for part in (s.train, s.validation, s.test)
+    shared = sum(array.nbytes for s in images for part in (s.train, s.validation, s.test)
                  for array in (part.images, part.labels))  # fmt: skip
-    slots = machine.slots or slots_here(resources)
+    cpus = max((machine.slots or slots_here(resources)) * resources.cpus for resources in each)
     ray.init(
-        address="local", num_cpus=slots * resources.cpus, include_dashboard=False,
+        address="local", num_cpus=cpus, include_dashboard=False,
         object_store_memory=(150 << 20) + 2 * shared, **quiet,
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from search_spaces import Choice, Float, Range, spaces
+from study.scaling import Scaled, is_scaled, scaled, whole
 from study.spec import Spec
 from trainables.config import TrialConfig, flatten, merge, unflatten
 from trainables.data import Splits
@@ -92,6 +93,8 @@ def _cell(spec: Spec, arm: str, n: int) -> Cell:
     if "optimizer/name" not in given:
         raise Refused(f"arms/{arm}/optimizer/name", None, "an arm has an optimizer", "add optimizer: {name: …}")
     given |= {"batch_size": n, "threads": spec.resources.cpus}
+    follows = {key: value for key, value in given.items() if isinstance(value, Scaled)}
+    given |= {key: value.at_size(n, whole(key, given)) for key, value in follows.items()}
     own = {key: value for key, value in given.items() if isinstance(value, Float | Choice)}
     fixed = {key: value for key, value in given.items() if key not in own}
     offered: dict[str, Range] = {}
@@ -108,7 +111,14 @@ def _cell(spec: Spec, arm: str, n: int) -> Cell:
             f"search/repeat/{arm}/{n}", spec.search.repeat[f"{arm}/{n}"], "nothing is searched there", "leave it out"
         )
     cell = Cell(arm, n, fixed, space)
-    _check_domains(cell)
+    try:
+        _check_domains(cell)
+    except Refused as refused:
+        key = refused.field.removeprefix(f"arms/{arm}/")
+        if key not in follows:
+            raise
+        rule = f"{refused.rule}, at batch size {n} ({follows[key]})"
+        raise Refused(refused.field, refused.value, rule, "change its value, at or scale") from None
     _check_validation(spec, cell)
     return cell
 
@@ -155,13 +165,15 @@ def _check_validation(spec: Spec, cell: Cell) -> None:
 
 
 def _leaves(tree: Mapping[str, Any], where: str) -> Iterable[tuple[str, Any]]:
-    """The tree's leaves by path, each `{low, high, log}` or `{choices}` turned into a range."""
+    """The tree's leaves by path, each `{low, high, log}` or `{choices}` a range, each `{value, at, scale}` a Scaled."""
 
     def ranged(at: Any, path: str) -> Any:
         if not isinstance(at, Mapping):
             return at
         if {"low", "high"} <= set(at) <= {"low", "high", "log"}:
             return _own_range(at, path)
+        if is_scaled(at):
+            return scaled(at, path)
         if set(at) == {"choices"} and isinstance(at["choices"], list) and at["choices"]:
             return Choice(tuple(at["choices"]))
         return {key: ranged(value, f"{path}/{key}") for key, value in at.items()}
@@ -182,14 +194,19 @@ def _own_range(given: Mapping[str, Any], path: str) -> Float:
     return Float(low, high, log)
 
 
-def load_data(plan: Iterable[Cell]) -> dict[str, Splits]:
-    """Each data set that the cells use, once, by `data_key`. Raises Refused for a batch larger than the split."""
+def load_data(plan: Iterable[Cell], known: dict[str, Splits] | None = None) -> dict[str, Splits]:
+    """Each data set that the cells use, once, by `data_key`; what is `known` is not read again, and grows.
+
+    Raises Refused for a batch larger than the split.
+    """
+    known = {} if known is None else known
     loaded: dict[str, Splits] = {}
     for cell in plan:
         config = cell.typical
         key = data_key(config)
-        if key not in loaded:
-            loaded[key] = config.data.splits()
+        if key not in known:
+            known[key] = config.data.splits()
+        loaded[key] = known[key]
         if cell.space and not len(loaded[key].validation):
             raise Refused(
                 f"arms/{cell.arm}/data/validation", config.data.validation,

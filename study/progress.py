@@ -13,10 +13,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from study.estimate import Total
 from study.plan import Assignment
 from study.search import Count, Outcome
 
 PLAIN_SECONDS = 20.0  # between lines where there is no terminal
+LONG_SECONDS = 600.0  # a run that takes longer says so before it starts
 
 
 class Display:
@@ -30,6 +32,13 @@ class Display:
         self.screen: Live | None = None
         self.started = False
 
+    def cost(self, expected: Total) -> None:
+        """Say what a long run would take, before it starts."""
+        seconds = expected.seconds / self.slots
+        if seconds > LONG_SECONDS:
+            told = price(replace(expected, seconds=seconds), self.slots)
+            self.console.print(f"{self.name} is long: {told}", soft_wrap=True)
+
     @contextmanager
     def live(self, counts: Mapping[str, Count]) -> Iterator[None]:
         """Show progress while the study runs inside."""
@@ -37,7 +46,7 @@ class Display:
         todo = sum(count.left for count in counts.values())
         total = sum(count.total for count in counts.values())
         self.console.print(f"{self.name}: {len(counts)} cells, {total} trials, {todo} to run, {self.slots} at once")
-        self.console.print("starting Ray …")
+        self.console.print("starting the workers …")
         if not self.console.is_terminal:
             yield
             return
@@ -110,6 +119,32 @@ def counts_table(counts: Mapping[str, Count]) -> Table:
         shown = [count.running, count.pruned, count.diverged, count.failed]
         table.add_row(name, f"{count.done}/{count.total}", *(str(n) if n else "·" for n in shown), best)
     return table
+
+
+def studies_table(found: Mapping[str, Mapping[str, Count]]) -> Table:
+    """A row a study of a collection."""
+    table = Table(box=None, pad_edge=False)
+    for title in ("study", "cells", "trials", "running", "diverged", "failed"):
+        table.add_column(title, justify="left" if title == "study" else "right")
+    for name, counts in found.items():
+        if not counts:
+            table.add_row(name, "not begun")
+            continue
+        each = list(counts.values())
+        ended, total = sum(count.ended for count in each), sum(count.total for count in each)
+        cells = sum(count.left <= 0 for count in each)
+        shown = [sum(getattr(count, kind) for count in each) for kind in ("running", "diverged", "failed")]
+        table.add_row(name, f"{cells}/{len(each)}", f"{ended}/{total}", *(str(n) if n else "·" for n in shown))
+    return table
+
+
+def price(expected: Total, slots: int | None = None) -> str:
+    """What trials cost, in words; its seconds are those of the clock on the wall."""
+    at_once = f" with {slots} at once" if slots else ""
+    return (
+        f"{expected.trials:,} trials, {expected.steps:,} training steps, {expected.images:,} images; roughly "
+        f"{duration(expected.seconds)}{at_once} (from a few training steps timed here just now)"
+    )
 
 
 def duration(seconds: float) -> str:

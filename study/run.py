@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
@@ -22,16 +23,18 @@ from optuna.storages import BaseStorage
 
 from study import engine
 from study.directory import Directory
+from study.estimate import Speed, estimate, total
 from study.patience import Answer, Gone, Patience
 from study.plan import Assignment, Cell, cells, load_data
 from study.progress import Display
 from study.recorder import Recorder
-from study.search import CellSearch, Count, Ledger, Outcome
+from study.search import CellSearch, Count, Ledger, Outcome, pruning
 from study.spec import Spec
 from study.statistics import gap_table, winners_curse
 from study.storage import claim, mend, open_database, open_storage, shown
 from study.storage import passes as storage_passes
 from study.store import Store, default_uri, passes
+from trainables.data import Splits
 from trainables.errors import Refused
 from trainables.train import resolve_device
 
@@ -151,42 +154,55 @@ class Work:
             raise self.recorder.error
 
 
-def run(
-    spec: Spec,
-    directory: Directory,
-    machine: engine.Machine,
-    tracking_uri: str | None,
-    display: Display,
-    storage: str | None = None,
-) -> Store:
-    """Run or resume the study until every cell has its trials, then write gaps and report; returns the store.
+@dataclass(frozen=True)
+class Prepared:
+    """What studies that run one after another share: data sets that were read, and how fast this machine is."""
 
-    Raises Refused before anything is stored, Interrupted after Ctrl-C, Failed when trials failed.
-    """
+    data: dict[str, Splits] = field(default_factory=dict)
+    speed: Speed = field(default_factory=Speed)
+
+
+def prepare(spec: Spec, machine: engine.Machine, shared: Prepared) -> tuple[list[Cell], dict[str, Splits]]:
+    """The study's cells and data. Raises Refused where it could not run on this machine."""
     plan = cells(spec)
-    directory.check(spec)
-    splits = load_data(plan)
+    splits = load_data(plan, shared.data)
     engine.check(spec.resources, machine)
     if machine.address is None:
         for cell in plan:
             resolve_device(cell.typical.device)
+    return plan, splits
+
+
+def run(
+    spec: Spec, directory: Directory, machine: engine.Machine, tracking_uri: str | None, display: Display,
+    shared: Prepared | None = None, storage: str | None = None,
+) -> Store:  # fmt: skip
+    """Run or resume the study until every cell has its trials, then write gaps and report; returns the store.
+
+    Raises Refused before anything is stored, Interrupted after Ctrl-C, Failed when trials failed.
+    """
+    shared = shared or Prepared()
+    directory.check(spec)
+    plan, splits = prepare(spec, machine, shared)
     with directory.owned(spec), _told(directory):
         identity = directory.identity(tracking_uri, storage)
-        shared = open_shared(spec.name, identity)
+        database = open_shared(spec.name, identity)
         directory.begin(identity)
         store = open_store(spec.name, directory, identity, create=True)
         directory.accept(spec)
-        ledger = Ledger(shared or _mended(directory.journal), spec, plan)
-        if shared is not None:
-            claim(shared, spec.name, identity["study_id"])
+        ledger = Ledger(database or _mended(directory.journal), spec, plan)
+        if database is not None:
+            claim(database, spec.name, identity["study_id"])
         results = Patience(f"the MLflow store at {store.uri}", passes, display.say)
         results.insist(lambda: store.describe(_facts(spec, plan)))
         recorder = results.insist(lambda: Recorder(store, ledger, git_commit(), results))
-        place = shown(identity["storage"]) if shared else str(directory.journal)
+        place = shown(identity["storage"]) if database else str(directory.journal)
         search = Patience(f"the search's storage {place}", storage_passes, display.say)
         work = Work(ledger, recorder, display, search, directory.trials)
         if not ledger.done:
-            with display.live({name: cell.count() for name, cell in ledger.cells.items()}):
+            found = {name: cell.count() for name, cell in ledger.cells.items()}
+            display.cost(total(estimate(spec, plan, splits, shared.speed), [count.left for count in found.values()]))
+            with display.live(found):
                 engine.run(work, splits, spec.resources, directory.trials, machine, display.ready)
         work.close()
         if work.busy:
@@ -262,7 +278,7 @@ def summarise(spec: Spec, plan: Sequence[Cell], ledger: Ledger, store: Store) ->
         record = store.open_run(known[name, "cell", ""], name, {}, {}, None)
         status = "running" if count.left else "complete"
         gap = "defined" if "gap/batch" in metrics else "undefined"  # a former one cannot be taken back
-        tags = {"status": status, "gap": gap, "boundary": "; ".join(count.edges), "pruning": cell.pruning}
+        tags = {"status": status, "gap": gap, "boundary": "; ".join(count.edges), "pruning": pruning(spec, cell.cell)}
         store.close(record, tags, metrics, ok=True)
 
 
@@ -301,6 +317,7 @@ def _mended(journal: Path) -> BaseStorage:
 def _facts(spec: Spec, plan: Sequence[Cell]) -> dict[str, str]:
     return {
         "question": spec.question,
+        "claims": ",".join(spec.claims),
         "baseline": f"{spec.baseline.arm}/{spec.baseline.batch_size}",
         "cells": ",".join(cell.name for cell in plan if not cell.repeat),
         "repeats": ",".join(cell.name for cell in plan if cell.repeat),

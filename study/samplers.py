@@ -121,8 +121,7 @@ class CMAES(Sampler):
 
     name: Literal["cmaes"] = "cmaes"
     n_startup_trials: Startup = 1
-    sigma0: Annotated[float | None, about("σ₀", "first spread, in ranges; null: a sixth", gt=0)] = None
-    popsize: Annotated[int | None, about("λ", "trials a generation; null: 4 + ⌊3 ln d⌋", ge=2)] = None
+    popsize: Annotated[int | None, about("λ", "trials a generation; null: 4 + ⌊3 ln d⌋", ge=4)] = None
     use_separable_cma: Annotated[bool, about("", "a diagonal covariance")] = False
     lr_adapt: Annotated[bool, about("", "learning rates adapted to noise")] = False
 

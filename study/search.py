@@ -72,6 +72,14 @@ class Count:
         return self.total - self.ended
 
 
+def pruning(spec: Spec, cell: Cell) -> str:
+    """The pruner that may stop the cell's search trials early, or `off: …` with the reason."""
+    name: str = spec.search.pruner.name
+    if name == "none" or spec.search.prune_biased or not cell.biased:
+        return name
+    return f"off: {cell.biased} would mislead it (search/prune_biased: true overrules)"
+
+
 def optuna_key(key: str, range_: Range) -> str:
     """The parameter's name in Optuna: `1-optimizer/momentum` where 1 - value is drawn."""
     return f"1-{key}" if getattr(range_, "complement", False) else key
@@ -103,8 +111,7 @@ class CellSearch:
         self.failed: set[int] = set()  # search trials that this process gave up
         self.ended_confirms = {key for key, how in self._confirms().items() if how["status"] in ENDED}
         self._confirm: list[Assignment] = []
-        unbiased = spec.search.prune_biased or not cell.biased
-        self.pruner = spec.search.pruner.build(cell.typical.epochs) if unbiased else None
+        self.pruner = None if pruning(spec, cell).startswith("off") else spec.search.pruner.build(cell.typical.epochs)
         self._judged: dict[int, tuple[Arena, int]] = {}  # running trials under the pruner's eye
         self._arena: Arena | None = None  # the one of all trials, where results may depend on timing
 
@@ -144,14 +151,6 @@ class CellSearch:
         return min(
             complete, key=lambda t: (-(t.value or 0.0), t.user_attrs.get("val/loss", 0.0), t.number), default=None
         )
-
-    @property
-    def pruning(self) -> str:
-        """What stops search trials early here, or why nothing does."""
-        name: str = self.spec.search.pruner.name
-        if self.pruner is not None or name == "none":
-            return name
-        return f"off: {self.cell.biased} would mislead it (search/prune_biased: true overrules)"
 
     def confirmed(self, assignment: Assignment) -> bool:
         """Whether a confirm trial has ended."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BeforeValidator, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, StringConstraints, ValidationError, model_validator
 
+from study import sources
 from study.pruners import Pruner, pruners
 from study.samplers import Sampler, samplers
-from trainables.config import TrialConfig, merge
+from study.sources import find
+from trainables.config import TrialConfig
 from trainables.errors import Refused, explain
-from trainables.plugins import named
+from trainables.plugins import Registry, named
 from trainables.settings import BatchSize, Settings, about, nearest
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -55,6 +56,22 @@ def _section(key: str, value: Any) -> Any:
 
 
 Partial = Annotated[dict[str, Any], BeforeValidator(_partial_config)]
+
+
+claims: Registry[Any] = Registry("study.claims")
+
+
+def _known_claim(name: str) -> str:
+    """A claim's name; the claim itself is loaded by the report alone."""
+    if name not in claims:
+        raise Refused("", name, "none of the claims is called so", nearest(name, claims.names()))
+    return name
+
+
+Claims = Annotated[
+    tuple[Annotated[str, AfterValidator(_known_claim)], ...], about("", "claims that the report judges, in this order")
+]
+Question = Annotated[str, StringConstraints(min_length=1)]
 
 
 class Baseline(Settings):
@@ -131,7 +148,8 @@ class Spec(Settings):
     """A whole study."""
 
     name: Name
-    question: Annotated[str, StringConstraints(min_length=1)]
+    question: Question
+    claims: Claims = ()
     base: Partial = {}
     arms: Annotated[dict[Name, Partial], about("", "an optimizer with its tricks", min_length=1)]
     batch_sizes: Annotated[tuple[BatchSize, ...], about("n", "batch sizes", unit="image", min_length=1)]
@@ -165,86 +183,86 @@ class Spec(Settings):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+class Collection(Settings):
+    """Studies that belong together: run one after another, on one page."""
+
+    name: Name
+    question: Question
+    studies: Annotated[tuple[str, ...], about("", "built-in names, or files beside this one")]
+    claims: Annotated[Claims, about("", "claims that need no study: drawn sketches")] = ()
+    scale: Literal["small"] | None = None
+
+    def load(self, overrides: Sequence[str] = ()) -> dict[str, Spec]:
+        """Its studies by name, each with the overrides. Raises Refused."""
+        found: dict[str, Spec] = {}
+        for at, request in enumerate(self.studies):
+            find(request, self.scale, f"studies/{at}")
+            try:
+                study = load(request, scale=self.scale, overrides=overrides)
+            except Refused as refused:
+                raise refused.under(Path(request).stem) from None
+            if isinstance(study, Collection):
+                raise Refused(f"studies/{at}", request, "is a collection itself", "name its studies one by one")
+            if study.name in found:
+                raise Refused(f"studies/{at}", request, f"a second study called {study.name}", "give it another name")
+            found[study.name] = study
+        return found
+
+    def dump(self, studies: Sequence[str]) -> str:
+        """The collection as YAML, its `studies` by their resolved names."""
+        tree = self.model_dump(mode="json", exclude={"scale"}) | {"studies": list(studies)}
+        return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+
+
 def parse(text: str, source: str, overrides: Sequence[str] = ()) -> Spec:
-    """The spec in `text`, with `KEY=VALUE` overrides. Raises Refused."""
-    tree = _load_yaml(text, source)
-    if not isinstance(tree, dict):
-        raise Refused(source, tree, "a spec is a mapping of keys to values", "see `study list` for examples")
-    for override in overrides:
-        tree = merge(tree, _override(override))
+    """The study whose spec `text` is, with `KEY=VALUE` overrides. Raises Refused."""
+    tree = sources.extended(sources.tree(text, source), None)
+    return _study(tree, None, overrides)
+
+
+def parse_collection(text: str, source: str) -> Collection:
+    """The collection that `text` is. Raises Refused."""
+    return _validated(Collection, sources.tree(text, source))
+
+
+def load(request: str, *, scale: str | None = None, overrides: Sequence[str] = ()) -> Spec | Collection:
+    """What the file `request` holds, or the built-in spec of that name; at `scale` small, its small section laid on it.
+
+    Raises Refused.
+    """
+    path, scale = find(request, scale)
+    tree = sources.extended(sources.tree(sources.read(path), str(path)), path)
+    return _collection(tree, path, scale) if "studies" in tree else _study(tree, scale, overrides)
+
+
+def _study(tree: sources.Tree, scale: str | None, overrides: Sequence[str]) -> Spec:
+    """Both scales are checked, whichever is asked for."""
+    plain, small = sources.plain(tree), sources.small(tree)
+    if scale is None:
+        if small is not None:
+            _validated(Spec, small, "small")
+        return _validated(Spec, sources.overridden(plain, overrides))
+    if small is None:
+        rule = f"the spec {tree.get('name')!r} has no small section"
+        raise Refused("--scale", scale, rule, "leave it out, or use --set")
+    return _validated(Spec, sources.overridden(small, overrides))
+
+
+def _collection(tree: sources.Tree, path: Path, scale: str | None) -> Collection:
+    small = sources.small({"small": {}, **tree})
+    chosen = small if scale and small else sources.plain(tree)
+    collection = _validated(Collection, {**chosen, **({"scale": scale} if scale else {})})
+    return collection.model_copy(
+        update={"studies": tuple(str(sources.beside(path, each)) for each in collection.studies)}
+    )
+
+
+AnySpec = TypeVar("AnySpec", Spec, Collection)
+
+
+def _validated(kind: type[AnySpec], tree: sources.Tree, under: str = "") -> AnySpec:
     try:
-        return Spec.model_validate(tree)
+        return kind.model_validate(tree)
     except ValidationError as error:
-        raise explain(error) from None
-
-
-def load(request: str, *, scale: str | None = None, overrides: Sequence[str] = ()) -> Spec:
-    """The spec in the file `request`, or the built-in one of that name. `scale="small"`: its small twin."""
-    path = Path(request)
-    if path.suffix in (".yaml", ".yml") or path.is_file():
-        if scale is not None:
-            raise Refused("--scale", scale, "only built-in specs have a small twin", "leave it out, or use --set")
-        return parse(_read(path), str(path), overrides)
-    name = f"{request}-{scale}" if scale else request
-    if name not in builtin():
-        field, given = ("--scale", scale) if scale and request in builtin() else ("SPEC", request)
-        rule = f"there is no built-in spec {name!r}, nor such a file"
-        raise Refused(field, given, rule, nearest(name, builtin()))
-    return parse(_read(builtin()[name]), name, overrides)
-
-
-def builtin() -> dict[str, Path]:
-    """The built-in specs by name."""
-    return {path.stem: path for path in sorted(Path(str(files("study") / "specs")).glob("*.yaml"))}
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "is not text"
-        raise Refused("SPEC", str(path), f"the file cannot be read ({reason})", "name a readable YAML file") from None
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without silently dropped keys."""
-
-
-def _unique_keys(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    tree: dict[Any, Any] = {}
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if key in tree:
-            raise yaml.MarkedYAMLError("", None, f"the key {key!r} stands twice", key_node.start_mark)
-        tree[key] = loader.construct_object(value_node, deep=True)
-    return tree
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_keys)
-
-
-def _load_yaml(text: str, source: str) -> Any:
-    try:
-        return yaml.load(text, _Loader)
-    except yaml.MarkedYAMLError as error:
-        where = f"{source}, line {error.problem_mark.line + 1}" if error.problem_mark else source
-        raise Refused("SPEC", where, f"is not valid YAML ({error.problem})", "correct that line") from None
-    except yaml.YAMLError as error:
-        raise Refused("SPEC", source, f"is not valid YAML ({str(error).splitlines()[0]})", "correct it") from None
-
-
-def _override(text: str) -> dict[str, Any]:
-    """`a/b=1` → `{"a": {"b": 1}}`."""
-    path, equals, value = text.partition("=")
-    if not equals or not path:
-        raise Refused(
-            "--set",
-            text,
-            "KEY=VALUE is wanted, the key's parts joined by /",
-            "for example --set search/trials=20",
-        )
-    tree = _load_yaml(value, f"--set {text}")
-    for key in reversed(path.split("/")):
-        tree = {key: tree}
-    assert isinstance(tree, dict)
-    return tree
+        refused = explain(error)
+        raise refused.under(under) if under else refused from None

@@ -7,7 +7,7 @@ on the same seeds, so cells are compared seed by seed, which cancels what a seed
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,6 +37,10 @@ class Estimate:
     high: float
     n: int
 
+    def through(self, rising: Callable[[float], float]) -> Estimate:
+        """In another unit, or off a logarithmic scale: mean and ends through a function that rises."""
+        return Estimate(rising(self.mean), rising(self.low), rising(self.high), self.n)
+
     @property
     def sign(self) -> int:
         """+1 or -1 where the whole interval lies on that side of 0, else 0: undecided.
@@ -64,12 +68,47 @@ def simultaneous(samples: Sequence[npt.ArrayLike], confidence: float = 0.95) -> 
     return [interval(sample, 1 - (1 - confidence) / len(samples)) for sample in samples]
 
 
+def holm(samples: Sequence[npt.ArrayLike], confidence: float = 0.95) -> list[Estimate]:
+    """One interval a sample, each away from 0 exactly where Holm's test rejects a mean of 0.
+
+    The clearest sample is tested at α/m, the next at α/(m - 1), …, up to the first that is not clear, whose level
+    holds for all that follow. All the rejections are right together with at least this confidence.
+    """
+    alone = [_p_value(sample) for sample in samples]
+    levels, clear, level = [1.0] * len(alone), True, confidence
+    for rank, at in enumerate(sorted(range(len(alone)), key=alone.__getitem__)):
+        if clear:
+            level = 1 - (1 - confidence) / (len(alone) - rank)
+            clear = alone[at] < 1 - level
+        levels[at] = level
+    return [interval(sample, level) for sample, level in zip(samples, levels, strict=True)]
+
+
+def _p_value(sample: npt.ArrayLike) -> float:
+    """Of Student's t test of a mean of 0; 1 where there is none."""
+    mean = interval(sample)
+    if mean.n < 2 or not mean.high - mean.low > SAME:
+        return 1.0
+    reach = (mean.high - mean.mean) / float(stats.t.ppf(0.975, mean.n - 1))  # the mean's standard error
+    return float(2 * stats.t.sf(abs(mean.mean) / reach, mean.n - 1))
+
+
+def spread_ratio(left: npt.ArrayLike, right: npt.ArrayLike, confidence: float = 0.95) -> Estimate:
+    """The standard deviation of `left` over that of `right`, with the F interval of independent normal samples."""
+    a, b = np.asarray(left, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    if min(a.size, b.size) < 2 or min(a.std(), b.std()) <= SAME:
+        return Estimate(math.nan, math.nan, math.nan, min(a.size, b.size))
+    ratio = float(a.var(ddof=1) / b.var(ddof=1))
+    low, high = (float(stats.f.ppf(p, a.size - 1, b.size - 1)) for p in ((1 - confidence) / 2, (1 + confidence) / 2))
+    return Estimate(ratio, ratio / high, ratio / low, min(a.size, b.size)).through(math.sqrt)
+
+
 def paired(left: pd.Series[float], right: pd.Series[float]) -> pd.Series[float]:
     """`left - right` over the seeds that both hold; each is indexed by seed."""
     return (left - right).dropna()
 
 
-def slopes(accuracy: pd.DataFrame, batch_sizes: Sequence[int]) -> npt.NDArray[np.float64]:
+def slopes(accuracy: pd.DataFrame, batch_sizes: Sequence[float]) -> npt.NDArray[np.float64]:
     """Least-squares change of accuracy per doubling of the batch size, one a seed: (seeds, sizes) → (seeds,).
 
     A seed counts only when complete at every size, else seeds would be compared over different sizes.

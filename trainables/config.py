@@ -50,6 +50,12 @@ class TrialConfig(Settings):
             )  # fmt: skip
         return self
 
+    @model_validator(mode="after")
+    def _can_be_measured(self) -> Self:
+        for probe in self.probe.values():
+            probe.check(self)
+        return self
+
     def flat(self) -> dict[str, Any]:
         """`{"optimizer/gamma": 0.01, …}`, every field that is set, the form that stores hold."""
         return {key: value for key, value in flatten(self.model_dump()) if value is not None}

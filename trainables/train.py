@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -18,6 +18,7 @@ from trainables.config import TrialConfig
 from trainables.data import Splits
 from trainables.data.batches import Batches, Draws, normalisation
 from trainables.errors import Refused
+from trainables.probes import Hooks
 
 EVALUATION_BATCH = 500
 CHECK_EVERY = {"cpu": 1, "cuda": 20}  # steps between looks at the loss: on a GPU each one waits for it
@@ -44,17 +45,17 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def batch_size(config: TrialConfig, epoch: int) -> int:
-    """n in `epoch` (from 1), after the tricks."""
+def batch_size(config: TrialConfig, epoch: int, images: int) -> int:
+    """n in `epoch` (from 1), after the tricks, with a training split of `images` images."""
     n = config.batch_size
     for trick in config.trick.values():
-        n = trick.resize(epoch, n)
+        n = trick.resize(epoch, n, images)
     return n
 
 
 def check_batch_sizes(config: TrialConfig, images: int) -> None:
     """Raises Refused when some epoch's batch is larger than the training split of `images` images."""
-    largest = max(batch_size(config, epoch) for epoch in range(1, config.epochs + 1))
+    largest = max(batch_size(config, epoch, images) for epoch in range(1, config.epochs + 1))
     if largest > images:
         raise Refused(
             "batch_size", largest, f"the training split has {images} images",
@@ -94,10 +95,14 @@ class Trial:
         for group in self.optimizer.param_groups:
             group["initial_lr"] = group["lr"]
         self.statistics = BatchNormStatistics(self.model)
-        self.observers = {name: probe.start(self.model, self.optimizer) for name, probe in config.probe.items()}
         self.epoch = 0  # completed
         self.steps = 0  # completed
         self.rows: list[dict[str, float]] = []  # metrics by completed epoch
+        self.rate = self._full_rate()  # of the step under way: lr or γ
+        self.batch = torch.arange(0)  # of the step under way: indices (n,) into `train`, and their augmentation
+        self.draws: Draws | None = None
+        self.observers = {name: probe.start(self) for name, probe in config.probe.items()}
+        self.hooks = Hooks(self.observers.values())
 
     @property
     def finished(self) -> bool:
@@ -171,18 +176,18 @@ class Trial:
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         self.model.train()
-        n = batch_size(self.config, epoch)
+        n = batch_size(self.config, epoch, len(self.train))
         steps = len(self.train) // n  # the last partial batch is dropped
         order = torch.randperm(len(self.train), generator=self._generator("order", epoch)).to(self.device)
         losses, hits = [], torch.zeros((), device=self.device)
+        for hook in self.hooks.before_epoch:
+            hook(epoch)
         for step in range(steps):
             self._set_rate(epoch, step / steps, 1 / steps)
             loss, hit = self._gradient(epoch, step, order[step * n : (step + 1) * n])
-            self.optimizer.step()
+            self._step(epoch, step)
             losses.append(loss)
             hits += hit
-            for observer in self.observers.values():
-                observer.after_step()
             self.steps += 1
             if (step + 1) % CHECK_EVERY[self.device.type] == 0 or step + 1 == steps:
                 self._check(torch.stack(losses[-CHECK_EVERY[self.device.type] :]).tolist())
@@ -191,11 +196,28 @@ class Trial:
             row |= {f"probe/{name}/{key}": value for key, value in observer.after_epoch().items()}
         return row
 
+    def _step(self, epoch: int, step: int) -> None:
+        """Move the parameters: probes see the gradient and the optimizer's step, tricks come next to it."""
+        for hook in self.hooks.before_step:
+            hook()
+        for trick in self.config.trick.values():
+            trick.before_step(epoch, self.optimizer)
+        self.optimizer.step()
+        for hook in self.hooks.after_step:
+            hook()
+        for name, trick in self.config.trick.items():
+            trick.after_step(epoch, self.optimizer, derive(self.config.seed, name, epoch, step))
+
+    def _full_rate(self) -> float:
+        full: float = getattr(self.config.optimizer, self.config.optimizer.rate)
+        return full
+
     def _set_rate(self, epoch: int, done: float, step: float) -> None:
-        full = getattr(self.config.optimizer, self.config.optimizer.rate)
+        full = self._full_rate()
         rate = full * self.config.schedule.at(epoch - 1 + done, step, self.config.epochs)
         for trick in self.config.trick.values():
             rate = trick.rerate(epoch, rate)
+        self.rate = rate
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * (rate / full)
 
@@ -204,6 +226,7 @@ class Trial:
         draws = None
         if self.config.data.augment:
             draws = Draws.sample(len(index), self._generator("augmentation", epoch, step))
+        self.batch, self.draws = index, draws
         size = self.config.micro_batch or len(index)
         parts = [slice(start, start + size) for start in range(0, len(index), size)]
         selecting = any(trick.selects(epoch) for trick in self.config.trick.values())
@@ -211,7 +234,7 @@ class Trial:
         def forward(part: slice) -> tuple[Tensor, Tensor, Tensor]:
             torch.manual_seed(derive(self.config.seed, "dropout", epoch, step, part.start))
             images, labels = self.train.take(index[part], draws and draws.part(part))
-            return *self._losses(images, labels), labels
+            return *self._losses(images, labels, epoch), labels
 
         self.optimizer.zero_grad(set_to_none=True)
         weights = self._weights(epoch, torch.ones(len(index), device=self.device))
@@ -225,13 +248,27 @@ class Trial:
                 if selecting and len(parts) == 1:
                     weights = self._weights(epoch, losses.detach())
                 outcome = (losses * weights[part]).sum(), logits, weights[part]
-                for observer in self.observers.values():
-                    observer.before_backward(*outcome)
-                self.backward(*outcome)
+                self._backward(*outcome)
                 next_part()
                 total.append(losses.detach().sum())
                 hits += _hits(logits, labels)
         return torch.stack(total).sum() / len(index), hits
+
+    def _backward(self, loss: Tensor, logits: Tensor, weights: Tensor) -> None:
+        """Add the gradient of a micro-batch's share of the loss to `p.grad`."""
+        for hook in self.hooks.before_backward:
+            hook(loss, logits, weights)
+        if not self.hooks.after_part:
+            self.backward(loss, logits, weights)
+        else:
+            params = list(self.model.parameters())
+            sums = set_aside(params)
+            self.backward(loss, logits, weights)
+            for hook in self.hooks.after_part:
+                hook(weights)
+            add_back(params, sums)
+        for hook in self.hooks.after_backward:
+            hook()
 
     def _weights(self, epoch: int, losses: Tensor) -> Tensor:
         """Weights (n,) of the samples, summing to 1; 1/n each unless a trick selects."""
@@ -241,12 +278,24 @@ class Trial:
                 weights = trick.weights(losses, weights)
         return weights / weights.sum()
 
-    def _losses(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss (n,) of each sample, and the logits (n, classes)."""
+    def losses(self, rows: Tensor) -> Tensor:
+        """Losses (k,) of the images at `rows` (k,) of the step under way, in a pass of their own.
+
+        As the step's own pass but for dropout's mask; batch norm's statistics stay.
+        """
+        draws = self.draws and Draws(*(draw[rows.cpu()] for draw in self.draws))
+        with self.statistics.kept():
+            return self._losses(*self.train.take(self.batch[rows], draws), self.epoch + 1)[0]
+
+    def _losses(self, images: Tensor, labels: Tensor, epoch: int = 0) -> tuple[Tensor, Tensor]:
+        """Loss (n,) of each sample, and the logits (n, classes); as tricks change them in training `epoch`."""
         autocast = self.config.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16) if autocast else nullcontext():
             logits = self.model(images)
         logits = logits.float()
+        if epoch:
+            for trick in self.config.trick.values():
+                logits = trick.relogit(epoch, logits)
         return F.cross_entropy(logits, labels, reduction="none"), logits
 
     def _check(self, losses: list[float]) -> None:
@@ -265,6 +314,21 @@ class Trial:
 def _hits(logits: Tensor, labels: Tensor) -> Tensor:
     """How many are classified rightly."""
     return (logits.detach().argmax(1) == labels).sum()
+
+
+def set_aside(params: Sequence[Tensor]) -> list[Tensor | None]:
+    """Takes the gradients out of `p.grad`, so that the next backward pass leaves its own there, alone."""
+    sums = [p.grad for p in params]
+    for p in params:
+        p.grad = None
+    return sums
+
+
+def add_back(params: Sequence[Tensor], sums: Sequence[Tensor | None]) -> None:
+    """Adds the gradients in `p.grad` to what was set aside, with the bits that accumulating would have given."""
+    for p, sum_ in zip(params, sums, strict=True):
+        if sum_ is not None:
+            p.grad = sum_ if p.grad is None else sum_.add_(p.grad)
 
 
 class BatchNormStatistics:

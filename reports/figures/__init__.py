@@ -1,6 +1,6 @@
 """The report's figures, in the order of the page. A new one is a file here and a line below."""
 
-from reports.figures import accuracy, curvature, curves, divergence, gap, slices
+from reports.figures import accuracy, curvature, curves, divergence, gap, rates, slices
 from reports.figures.figure import Figure
 
 FIGURES: tuple[Figure, ...] = (
@@ -9,5 +9,6 @@ FIGURES: tuple[Figure, ...] = (
     curves.FIGURE,
     slices.FIGURE,
     divergence.FIGURE,
+    rates.FIGURE,
     curvature.FIGURE,
 )

@@ -21,6 +21,8 @@ DIVERGED = "M-1,-1L1,1M-1,1L1,-1"  # the path of ×, no arm's shape
 INK, FAINT = "#333333", "#DDDDDD"
 PERCENT = "~%"  # as many digits as the ticks need
 
+LOG_AXIS = alt.Axis(format="~g", tickCount=5)
+
 THEME: dict[str, Any] = {
     "font": "Liberation Sans, Helvetica, Arial, sans-serif",
     "view": {"stroke": None},
@@ -44,6 +46,18 @@ def colour(arms: Sequence[str], **more: Any) -> alt.Color:
 def shape(arms: Sequence[str], **more: Any) -> alt.Shape:
     """An arm's shape: the same in every chart."""
     return alt.Shape("arm:N", scale=alt.Scale(domain=list(arms), range=_cycled(SHAPES, arms)), **more)
+
+
+def ramp(steps: int) -> list[str]:
+    """So many colours in a visible order, orange over green and blue to violet, legible on white and on near-black."""
+    ends = ((230, 150, 20), (40, 160, 120), (40, 125, 195), (140, 80, 170))
+    places = [number / max(steps - 1, 1) * (len(ends) - 1) for number in range(steps)]
+    found = []
+    for place in places:
+        at = min(int(place), len(ends) - 2)
+        mixed = (round(a + (place - at) * (b - a)) for a, b in zip(ends[at], ends[at + 1], strict=True))
+        found.append("#" + "".join(f"{part:02X}" for part in mixed))
+    return found
 
 
 def _cycled(values: Sequence[str], arms: Sequence[str]) -> list[str]:

@@ -20,3 +20,19 @@ def value(setting: object) -> str:
     if isinstance(setting, float):
         return f"{setting:.4g}".replace("-", "−")
     return str(setting)
+
+
+def number(quantity: float) -> str:
+    """To three digits, at most two decimals below ten: `-0.4963` → `"−0.50"`, `0.00123` → `"0.00123"`."""
+    if not math.isfinite(quantity):
+        return NONE
+    plain = f"{quantity:.2f}" if 0.095 <= abs(quantity) < 10 or quantity == 0 else f"{quantity:.3g}"
+    if 10 <= abs(quantity) < 1e5:
+        plain = f"{quantity:,.0f}" if abs(quantity) >= 100 else f"{quantity:.1f}"
+    return plain.replace("-", "−")
+
+
+def ranged(mean: float, low: float, high: float, unit: str = "") -> str:
+    """`"−0.50 [−0.52, −0.48] exponent"`; without an interval only the mean."""
+    told = number(mean) if math.isnan(low) or math.isnan(mean) else f"{number(mean)} [{number(low)}, {number(high)}]"
+    return f"{told} {unit}".strip()

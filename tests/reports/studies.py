@@ -31,6 +31,8 @@ class MadeUp:
     untouched: tuple[str, ...] = ()  # cells that nothing has run in
     unlucky: dict[str, int] = field(default_factory=dict)  # cell → its confirm seed that diverges
     running: tuple[str, ...] = ()  # cells whose last confirm seed still runs
+    repeats: tuple[str, ...] = ()  # further searches, as sgd~1/32
+    edge: str = ""  # the alarm of every cell that searches
     question: str = "Does layer-wise scaling close the gap of large batches on made-up data?"
 
 
@@ -38,9 +40,10 @@ def invent(study: MadeUp, directory: Path) -> Store:
     """The study in a store; several may share the directory."""
     store = Store(default_uri(directory), study.name, create=directory)
     facts = {"question": study.question, "baseline": study.cells[0], "cells": ",".join(study.cells),
-             "environment": json.dumps(ENVIRONMENT), "spec": "name: [cut off"}  # fmt: skip
+             "repeats": ",".join(study.repeats), "environment": json.dumps(ENVIRONMENT),
+             "spec": "name: [cut off"}  # fmt: skip
     store.describe(facts)
-    for cell in study.cells:
+    for cell in (*study.cells, *study.repeats):
         if cell not in study.untouched:
             _Cell(store, study, cell).fill()
     return store
@@ -68,7 +71,10 @@ class _Cell:
             self.trial(
                 parent.run_id, "confirm", seed, "running" if last and self.cell in self.study.running else ends, 0.3
             )
-        self.store.close(parent, {}, {}, ok=True)
+        found = {"search/trials": self.study.search, "search/val_accuracy": 0.95, "gap/winner": 0.012,
+                 "gap/winner_low": 0.002, "gap/winner_high": 0.022}  # fmt: skip
+        told = {"boundary": self.study.edge, "pruning": "median"} if self.study.search else {}
+        self.store.close(parent, told, found if self.study.search else {}, ok=True)
 
     def trial(self, parent: str, phase: str, number: int, ends: str, gamma: float) -> None:
         tags = {**self.tags, "phase": phase, "trial": str(number), "seed": str(100 + number), "status": "running"}
@@ -84,8 +90,8 @@ class _Cell:
             self.store.close(record, {"status": ends}, {**final, "time/train_seconds": 12.5}, ok=True)
 
     def accuracy(self) -> float:
-        drop = LOSS.get(self.arm, 0.01) * np.log2(int(self.size) / 32)
-        return float(LEVEL.get(self.arm, 0.9) - drop + self.draw.normal(0, 0.004))
+        drop = LOSS.get(self.arm.partition("~")[0], 0.01) * np.log2(int(self.size) / 32)
+        return float(LEVEL.get(self.arm.partition("~")[0], 0.9) - drop + self.draw.normal(0, 0.004))
 
     def metrics(self, value: float) -> dict[str, Any]:
         validation = {"val/loss": 1.9 - value, "val/accuracy": value} if self.study.validation else {}

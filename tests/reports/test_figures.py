@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from reports.drawing import specification
-from reports.figures import FIGURES, accuracy, curves, divergence, gap, look, slices
+from reports.figures import FIGURES, accuracy, curves, divergence, gap, look, rates, slices
 from reports.results import Results, read
 from study.store import Store
 from tests.reports.conftest import WHOLE
@@ -101,6 +101,14 @@ def test_divergence_counts_what_ended(whole: Results) -> None:
     assert table.loc[("mclr", 512, "confirm")].tolist() == [3, 1]
     assert table.loc[("lars", 512, "confirm")].tolist() == [2, 0]  # the third still runs
     assert ("mclr", 128, "confirm") not in table.index
+
+
+def test_rates_tell_what_diverged_from_what_trained(whole: Results) -> None:
+    table = rates.data(whole)
+    assert len(table) == 3 * len(WHOLE)
+    lost = table[(table["arm"] == "sgd") & (table["batch_size"] == 32) & (table["status"] == "diverged")]
+    assert lost["rate"].tolist() == [1.0]  # the last and largest of 10^-2 … 1
+    assert rates.data(Results(**{**vars(whole), "searched": {}})).empty
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 import pytest
 
 from study.plan import cells
-from study.spec import Spec, builtin, load, parse
+from study.sources import builtin
+from study.spec import Spec, load, parse
 from tests.study.commands import SMOKE
 from trainables.errors import Refused
 

@@ -19,10 +19,12 @@ from study.statistics import (
     describe,
     gap_table,
     interval,
+    luck,
     paired,
     simultaneous,
     slopes,
     verdict,
+    winners_curse,
 )
 from trainables.errors import Refused
 
@@ -256,3 +258,36 @@ def test_numbers_read_as_percentage_points_with_a_true_minus() -> None:
     assert describe(Estimate(-0.0123, -0.02, 0.001, 5)) == (
         "−1.23 percentage points (95 % interval −2.00 to +0.10, 5 seeds)"
     )
+
+
+def confirm_trials(cells):
+    """{cell: test accuracies by seed} as the store's trials."""
+    rows = [
+        {"cell": cell, "phase": "confirm", "seed": seed, "status": "complete"}
+        | {"test/accuracy": value, "val/accuracy": value}
+        for cell, values in cells.items()
+        for seed, value in enumerate(values)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_the_winners_curse_is_what_the_best_trial_promised_too_much():
+    curse = winners_curse(0.95, confirm_trials({"sgd/32": [0.90, 0.92, 0.94]}), "sgd/32")
+    assert curse.mean == pytest.approx(0.03)
+    assert (curse.low, curse.high) == pytest.approx(stats.t.interval(0.95, 2, 0.03, stats.sem([0.05, 0.03, 0.01])))
+
+
+def test_luck_splits_the_spread_into_searches_and_seeds():
+    """Against simulation: searches spread by 0.03, seeds by 0.01."""
+    draw = np.random.default_rng(0)
+    found = []
+    for _ in range(300):
+        means = 0.9 + 0.03 * draw.standard_normal(4)
+        cells = {f"sgd~{i}/32": mean + 0.01 * draw.standard_normal(5) for i, mean in enumerate(means)}
+        found.append(luck(confirm_trials(cells), list(cells)))
+    assert np.sqrt(np.mean([each.between**2 for each in found])) == pytest.approx(0.03, rel=0.1)
+    assert np.sqrt(np.mean([each.within**2 for each in found])) == pytest.approx(0.01, rel=0.05)
+
+
+def test_one_search_has_no_luck_to_tell():
+    assert np.isnan(luck(confirm_trials({"sgd/32": [0.9, 0.91]}), ["sgd/32"]).between)

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from tests.tiny import config, noise_splits
-from trainables.probes.curvature import Curvature
+from trainables.probes.curvature import Comparison
 from trainables.train import Trial
 
 
@@ -28,7 +28,7 @@ def test_it_measures_every_epoch_and_changes_nothing() -> None:
 
 
 def observe(net: nn.Module, logits: torch.Tensor, labels: torch.Tensor, samples: int) -> dict[str, float]:
-    observer = Curvature(samples=samples, entries=50).start(net, torch.optim.SGD(net.parameters()))
+    observer = Comparison(net, samples, entries=50)
     weights = torch.full((len(labels),), 1 / len(labels), dtype=logits.dtype)
     loss = (cross_entropy(logits, labels, reduction="none") * weights).sum()
     observer.before_backward(loss, logits, weights)

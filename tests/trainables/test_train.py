@@ -86,7 +86,7 @@ def test_accumulated_gradients_equal_those_of_the_whole_batch(trick, micro):
     def losses_in_double(trial):
         original = trial.train.take
         trial.train.take = lambda *args: (lambda images, labels: (images.double(), labels))(*original(*args))
-        trial._losses = lambda images, labels: (
+        trial._losses = lambda images, labels, _: (
             nn.functional.cross_entropy(logits := trial.model(images), labels, reduction="none"),
             logits,
         )

@@ -69,7 +69,7 @@ def test_discard_gives_the_mean_gradient_of_the_kept_samples():
 
 def test_first_epoch_changes_batch_size_and_rate_of_epoch_one_only():
     trial = config(batch_size=64, trick={"first_epoch": {"batch_size": 8, "lr": 0.003}})
-    assert [batch_size(trial, epoch) for epoch in (1, 2, 3)] == [8, 64, 64]
+    assert [batch_size(trial, epoch, 200) for epoch in (1, 2, 3)] == [8, 64, 64]
     trick = FirstEpoch(batch_size=8, lr=0.003)
     assert [trick.rerate(epoch, 0.5) for epoch in (1, 2)] == [0.003, 0.5]
 

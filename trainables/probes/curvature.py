@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from trainables.optimizers import curvature
 from trainables.probes import Observer, Probe
 from trainables.settings import about
+
+if TYPE_CHECKING:
+    from trainables.train import Trial
 
 Radii = list[Tensor]  # of each tensor's chosen entries
 
@@ -92,5 +94,5 @@ class Curvature(Probe):
     samples: Annotated[int, about("", "random vectors, or draws of labels, averaged in an estimate", ge=1)] = 1
     entries: Annotated[int, about("", "entries a tensor that are compared, at most", ge=3)] = 128
 
-    def start(self, model: nn.Module, optimizer: Optimizer) -> Observer:  # noqa: ARG002
-        return Comparison(model, self.samples, self.entries)
+    def start(self, trial: Trial) -> Observer:
+        return Comparison(trial.model, self.samples, self.entries)

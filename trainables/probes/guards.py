@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from torch import nn
-from torch.optim import Optimizer
+from typing import TYPE_CHECKING
 
 from trainables.probes import Observer, Probe
 
+if TYPE_CHECKING:
+    from trainables.train import Trial
+
 
 class GuardCounts(Observer):
-    def __init__(self, model: nn.Module, optimizer: Optimizer) -> None:
-        self.names = {parameter: name for name, parameter in model.named_parameters()}
-        self.guards = getattr(optimizer, "guards", None)
+    def __init__(self, trial: Trial) -> None:
+        self.names = {parameter: name for name, parameter in trial.model.named_parameters()}
+        self.guards = getattr(trial.optimizer, "guards", None)
 
     def after_epoch(self) -> dict[str, float]:
         if self.guards is None:
@@ -27,5 +29,5 @@ class GuardCounts(Observer):
 class Guards(Probe):
     """`probe: {guards: {}}` → `probe/guards/GUARD/TENSOR`, where it fired. Nothing for optimizers without guards."""
 
-    def start(self, model: nn.Module, optimizer: Optimizer) -> Observer:
-        return GuardCounts(model, optimizer)
+    def start(self, trial: Trial) -> Observer:
+        return GuardCounts(trial)

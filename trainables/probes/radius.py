@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from torch import nn
-from torch.optim import Optimizer
+from typing import TYPE_CHECKING
 
 from trainables.probes import Observer, Probe
 
+if TYPE_CHECKING:
+    from trainables.train import Trial
+
 
 class LastRadii(Observer):
-    def __init__(self, model: nn.Module, optimizer: Optimizer) -> None:
-        self.names = {parameter: name for name, parameter in model.named_parameters()}
-        self.radii = getattr(optimizer, "radii", None)
+    def __init__(self, trial: Trial) -> None:
+        self.names = {parameter: name for name, parameter in trial.model.named_parameters()}
+        self.radii = getattr(trial.optimizer, "radii", None)
 
     def after_epoch(self) -> dict[str, float]:
         if self.radii is None:
@@ -22,5 +24,5 @@ class LastRadii(Observer):
 class Radius(Probe):
     """`probe: {radius: {}}` → `probe/radius/TENSOR`, in weight²/loss. Nothing for optimizers without a radius."""
 
-    def start(self, model: nn.Module, optimizer: Optimizer) -> Observer:
-        return LastRadii(model, optimizer)
+    def start(self, trial: Trial) -> Observer:
+        return LastRadii(trial)

@@ -13,13 +13,14 @@ from trainables.settings import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.optim import Optimizer
 
 
 class Trick(Settings):
     """A trick plug-in."""
 
-    def resize(self, epoch: int, n: int) -> int:  # noqa: ARG002
-        """The batch size of `epoch`, given the one so far."""
+    def resize(self, epoch: int, n: int, images: int) -> int:  # noqa: ARG002
+        """The batch size of `epoch`, given the one so far and the size of the training split."""
         return n
 
     def rerate(self, epoch: int, rate: float) -> float:  # noqa: ARG002
@@ -33,6 +34,16 @@ class Trick(Settings):
     def weights(self, losses: Tensor, weights: Tensor) -> Tensor:  # noqa: ARG002
         """Weights (n,) of the samples in the mean loss, given their losses (n,) and the weights so far."""
         return weights
+
+    def relogit(self, epoch: int, logits: Tensor) -> Tensor:  # noqa: ARG002
+        """The logits (n, classes) that the training loss of `epoch` is made of, given those so far."""
+        return logits
+
+    def before_step(self, epoch: int, optimizer: Optimizer) -> None:
+        """May change the gradients of the optimizer's parameters."""
+
+    def after_step(self, epoch: int, optimizer: Optimizer, seed: int) -> None:
+        """May move the parameters on; `seed` is this trick's own in this step."""
 
 
 tricks: Registry[type[Trick]] = Registry("trainables.tricks")

@@ -1,0 +1,52 @@
+"""The shape of means with intervals against a number on the x axis: batch size, or a discard ratio."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from reports.figures import look
+
+COLUMNS = ["line", "x", "mean", "low", "high", "seeds"]
+HEIGHT = 300
+
+
+def chart(table: pd.DataFrame, x: str, y: str, *, sizes: bool = True, log: bool = False, form: str = "~g",
+          rule: float | None = None) -> alt.LayerChart:  # fmt: skip
+    """`table` has COLUMNS; `sizes`: x is a batch size, on a logarithmic axis; `rule`: a line at this height."""
+    lines, at = list(dict.fromkeys(table["line"])), sorted(set(table["x"]))
+    ends = pd.concat([table["mean"], table["low"], table["high"]])
+    if log:
+        ends = ends[ends > 0]
+        scale = alt.Scale(type="log", nice=False, domain=[float(ends.min()) / 1.15, float(ends.max()) * 1.15])
+    else:
+        scale = alt.Scale(
+            nice=False, domain=look.domain(ends if rule is None else pd.concat([ends, pd.Series([rule])]))
+        )
+    axis = look.LOG_AXIS if log else alt.Axis(format=form, tickCount=6)
+    across = (
+        alt.Scale(type="log", base=2, nice=False, domain=[at[0] / 1.4, at[-1] * 1.4])
+        if sizes
+        else alt.Scale(nice=False)
+    )
+    colours = [look.COLOURS[number % len(look.COLOURS)] for number in range(len(lines))]
+    shapes = [look.SHAPES[number % len(look.SHAPES)] for number in range(len(lines))]
+    legend = alt.Legend() if len(lines) > 1 else None
+    base = alt.Chart(table).encode(
+        x=alt.X("x:Q", title=x, scale=across, axis=alt.Axis(values=at, format="d", grid=False)),
+        color=alt.Color("line:N", scale=alt.Scale(domain=lines, range=colours), legend=legend),
+    )
+    drawn = [
+        base.mark_line(strokeWidth=1.4, clip=True).encode(y=alt.Y("mean:Q", title=y, scale=scale, axis=axis)),
+        base.mark_rule(strokeWidth=2, clip=True).encode(y=alt.Y("low:Q", title=y, scale=scale, axis=axis), y2="high:Q"),
+        base.mark_point(filled=True, size=70, opacity=1, clip=True).encode(
+            y=alt.Y("mean:Q", title=y, scale=scale, axis=axis),
+            shape=alt.Shape("line:N", scale=alt.Scale(domain=lines, range=shapes), legend=legend),
+            tooltip=["line:N", "x:Q", *(alt.Tooltip(f"{each}:Q", format=".3~g") for each in ("mean", "low", "high")),
+                     "seeds:Q"],
+        ),
+    ]  # fmt: skip
+    if rule is not None:
+        line = alt.Chart(pd.DataFrame({"mean": [rule]})).mark_rule(color="#888888", strokeDash=[4, 3])
+        drawn.insert(0, line.encode(y=alt.Y("mean:Q", title=y, scale=scale, axis=axis)))
+    return alt.layer(*drawn).properties(width=look.WIDTH - 60, height=HEIGHT)

@@ -1,0 +1,75 @@
+"""The shape of curves over epochs: thin lines for seeds, a bold one for their mean, ± one standard deviation shaded."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from reports.figures import look
+from reports.figures.grid import grid, title
+
+COLUMNS = ["panel", "line", "seed", "epoch", "value"]
+HEIGHT = 220
+
+
+def chart(
+    table: pd.DataFrame,
+    quantity: str,
+    *,
+    form: str = "~g",
+    log: bool = False,
+    until: float | None = None,
+    spread: bool = True,
+) -> alt.ConcatChart:
+    """`table` has COLUMNS: `line` colours within a panel; `until` marks the end of the epochs that a claim is about."""
+    panels, lines = list(dict.fromkeys(table["panel"])), list(dict.fromkeys(table["line"]))
+    columns = min(2, len(panels))
+    ends = table["value"].dropna()
+    domain = look.domain(ends) if not log else [float(ends[ends > 0].min()) / 1.15, float(ends.max()) * 1.15]
+    drawn = []
+    for number, panel in enumerate(panels):
+        first = number % columns == 0
+        y = alt.Y(
+            "value:Q",
+            title=quantity if first else None,
+            scale=alt.Scale(type="log", domain=domain, nice=False) if log else alt.Scale(domain=domain, nice=False),
+            axis=look.LOG_AXIS if log else alt.Axis(format=form, tickCount=6),
+        )
+        here = table[table["panel"] == panel]
+        layers = _layers(here, y, lines, spread=spread and here["seed"].nunique() > 1, ordinal=len(lines) > 3)
+        if until is not None:
+            rule = alt.Chart(pd.DataFrame({"epoch": [until]}))
+            layers.append(rule.mark_rule(strokeDash=[2, 3], strokeWidth=1.4, color="#888888").encode(x="epoch:Q"))
+        width = look.column_width(columns) if columns > 1 else look.WIDTH - 60
+        drawn.append(alt.layer(*layers).properties(width=width, height=HEIGHT, title=title(panel)))
+    return grid(drawn, columns=columns)
+
+
+def _layers(here: pd.DataFrame, y: alt.Y, lines: list[str], *, spread: bool, ordinal: bool) -> list[alt.Chart]:
+    colours = look.ramp(len(lines)) if ordinal else [look.COLOURS[at % len(look.COLOURS)] for at in range(len(lines))]
+    epochs = max(2, int(here["epoch"].max()))
+    base = alt.Chart(here).encode(
+        x=alt.X(
+            "epoch:Q",
+            title="epoch",
+            scale=alt.Scale(domain=[1, epochs], nice=False),
+            axis=alt.Axis(format="d", grid=False, values=list(range(1, epochs + 1, 1 + epochs // 8))),
+        ),
+        color=alt.Color(
+            "line:N",
+            scale=alt.Scale(domain=lines, range=colours),
+            sort=lines,
+            legend=alt.Legend() if len(lines) > 1 else None,
+        ),
+    )
+    layers = []
+    if spread:
+        band = base.transform_aggregate(
+            mean="mean(value)", deviation="stdev(value)", groupby=["line", "epoch"]
+        ).transform_calculate(low="datum.mean - datum.deviation", high="datum.mean + datum.deviation")
+        layers.append(
+            band.mark_area(opacity=0.18, clip=True).encode(y=alt.Y("low:Q", scale=y.scale, axis=y.axis), y2="high:Q")
+        )
+        layers.append(base.mark_line(strokeWidth=0.8, opacity=0.5, clip=True).encode(y=y, detail=["seed:N", "line:N"]))
+    bold = base.mark_line(strokeWidth=2.2, clip=True)
+    return [*layers, bold.encode(y=alt.Y("mean(value):Q", title=y.title, scale=y.scale, axis=y.axis))]

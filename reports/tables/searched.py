@@ -1,0 +1,110 @@
+"""The search beside what it led to: equal budgets, the winner's curse, alarms at the ends of ranges, its own luck."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from reports.results import Results
+from reports.tables.words import NONE, percent
+from study.statistics import arm_of, batch_size_of, luck
+
+STATES = ("complete", "pruned", "diverged", "failed", "running")
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A cell's search as the page shows it; accuracies in %."""
+
+    arm: str
+    batch_size: int
+    opens: bool  # the first row of its arm
+    trials: str  # ended of the budget
+    ended: str  # how they ended
+    best: str  # validation accuracy of the best search trial
+    curse: str  # that minus the confirm trials' mean
+    edges: tuple[str, ...]  # where the best lies at the end of its range
+    pruning: str
+
+
+def searched(results: Results) -> list[Searched]:
+    """A row a cell that searches, arms in the spec's order; none for a study of fixed values."""
+    rows: list[Searched] = []
+    for arm in results.arms:
+        for cell in sorted((cell for cell in results.cells if arm_of(cell) == arm), key=batch_size_of):
+            trials = results.search[results.search["cell"] == cell]
+            if len(trials):
+                rows.append(_row(cell, trials, results.found.get(cell, {}), opens=not rows or rows[-1].arm != arm))
+    return rows
+
+
+def _row(cell: str, trials: pd.DataFrame, found: dict[str, object], *, opens: bool) -> Searched:
+    counts = trials["status"].value_counts()
+    budget = _number(found, "search/trials")
+    ended = int(sum(counts.get(state, 0) for state in STATES[:3]))
+    return Searched(
+        arm=arm_of(cell),
+        batch_size=batch_size_of(cell),
+        opens=opens,
+        trials=f"{ended} of {budget:.0f}" if budget == budget else str(ended),
+        ended=", ".join(f"{counts[state]} {state}" for state in STATES if counts.get(state, 0)),
+        best=percent(_number(found, "search/val_accuracy"), float("nan"), float("nan")),
+        curse=percent(*(_number(found, f"gap/winner{end}") for end in ("", "_low", "_high"))),
+        edges=tuple(edge for edge in str(found.get("boundary") or "").split("; ") if edge),
+        pruning=str(found.get("pruning") or NONE),
+    )
+
+
+def pruning(rows: list[Searched]) -> str:
+    """Where trials were stopped early, and where not and why; empty where nothing prunes."""
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        groups.setdefault(row.pruning, []).append(f"{row.arm}/{row.batch_size}")
+    if not set(groups) - {"none", NONE}:
+        return ""
+    if len(groups) == 1:
+        return f"{next(iter(groups))} in every cell."
+    return "; ".join(f"{text} in {', '.join(cells)}" for text, cells in groups.items()) + "."
+
+
+def _number(found: dict[str, object], key: str) -> float:
+    value = found.get(key)
+    return float(value) if isinstance(value, int | float) else float("nan")
+
+
+@dataclass(frozen=True)
+class Lucky:
+    """Repeated searches of one cell: test accuracy of each, and how much of the spread is the search's."""
+
+    cell: str
+    searches: tuple[str, ...]
+    sentence: str
+
+
+def lucky(results: Results) -> list[Lucky]:
+    """A row a cell that was searched more than once."""
+    rows = []
+    for cell, repeats in results.repeats.items():
+        cells = (cell, *repeats)
+        means = [results.confirmed_anywhere[results.confirmed_anywhere["cell"] == each] for each in cells]
+        shown = tuple(_mean(each) for each in means)
+        rows.append(Lucky(cell, shown, _sentence(results, cells)))
+    return rows
+
+
+def _mean(trials: pd.DataFrame) -> str:
+    done = trials[trials["status"] == "complete"]
+    if "test/accuracy" not in done or done.empty:
+        return NONE
+    return percent(float(done["test/accuracy"].mean()), float("nan"), float("nan"))
+
+
+def _sentence(results: Results, cells: tuple[str, ...]) -> str:
+    found = luck(results.confirmed_anywhere, cells)
+    if found.between != found.between:
+        return f"{found.searches} of {len(cells)} searches can be compared: too few to tell search luck from seed luck."
+    return (
+        f"Standard deviation of test accuracy, in points: {100 * found.between:.2f} from search to search, "
+        f"{100 * found.within:.2f} from seed to seed ({found.searches} searches)."
+    )

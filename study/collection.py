@@ -1,0 +1,128 @@
+"""Running a collection: its studies one after another within one Ray, then one page for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pandas as pd
+
+from study import engine
+from study.directory import CollectionDirectory, Directory
+from study.estimate import Total, estimate, total
+from study.progress import Display
+from study.run import Failed, Prepared, counts, open_store, prepare, run, write_reports
+from study.search import Count
+from study.spec import Collection, Resources, Spec
+from study.store import Store
+from trainables.errors import Refused
+
+
+def run_all(
+    collection: Collection, studies: Mapping[str, Spec], directory: CollectionDirectory, machine: engine.Machine,
+    tracking_uri: str | None, display: Callable[[str, Resources], Display], storage: str | None = None,
+) -> list[Path]:  # fmt: skip
+    """Run or resume every study that is not complete, then write the collection's pages; returns them.
+
+    A study that fails does not keep the others from running. Raises Refused before anything is stored, Interrupted
+    after Ctrl-C, Failed at the end when studies failed.
+    """
+    shared = Prepared()
+    for name, spec in studies.items():
+        with _about(name):
+            prepare(spec, machine, shared)
+    failures: dict[str, str] = {}
+    with directory.owned(collection, studies):
+        left = {name: spec for name, spec in studies.items() if not complete(directory.study(name), spec)}
+        if left:
+            largest = max((spec.resources for spec in left.values()), key=lambda each: each.cpus)
+            display(collection.name, largest).cost(outlook(left, directory, machine, shared))
+            with engine.connected(shared.data.values(), [spec.resources for spec in left.values()], machine):
+                for name, spec in left.items():
+                    try:
+                        view = display(name, spec.resources)
+                        run(spec, directory.study(name), machine, tracking_uri, view, shared, storage)
+                    except (Failed, Refused) as error:
+                        failures[name] = str(error)
+        pages = write_pages(directory)
+    if failures:
+        each = "\n".join(f"{name}: {reason}" for name, reason in failures.items())
+        raise Failed(f"{len(failures)} of {len(studies)} studies failed\n{each}")
+    return pages
+
+
+def complete(directory: Directory, spec: Spec) -> bool:
+    """Whether this very study has ended, its report included."""
+    page = directory.report / "index.html"
+    return (
+        directory.spec_file.is_file()
+        and directory.journal.is_file()
+        and page.is_file()
+        and page.stat().st_mtime_ns >= directory.journal.stat().st_mtime_ns
+        and directory.spec() == spec
+        and all(count.left <= 0 for count in counts(directory).values())
+    )
+
+
+def outlook(
+    studies: Mapping[str, Spec], directory: CollectionDirectory, machine: engine.Machine, shared: Prepared
+) -> Total:
+    """What the trials that are left cost."""
+    left = Total()
+    for name, spec in studies.items():
+        plan, splits = prepare(spec, machine, shared)
+        study = directory.study(name)
+        found = counts(study) if study.spec_file.is_file() else {}
+        costs = estimate(spec, plan, splits, shared.speed)
+        ended = {name: count.ended for name, count in found.items()}
+        left += total(costs, [cost.trials - ended.get(cell.name, 0) for cell, cost in zip(plan, costs, strict=True)])
+    return left
+
+
+def write_pages(directory: CollectionDirectory) -> list[Path]:
+    """Every installed report of the collection, from the studies that hold something."""
+    collection = directory.collection()
+    found = stores(directory)
+    return [
+        entry.load()(found, collection.claims, collection.name, collection.question, directory.report)
+        for entry in entry_points(group="study.collection_reports")
+    ]
+
+
+def stores(directory: CollectionDirectory) -> dict[str, Store]:
+    """The stores of the studies that were begun, by name."""
+    return {name: open_store(name, study, study.identity(None)) for name, study in directory.begun().items()}
+
+
+def rewrite(directory: CollectionDirectory) -> list[Path]:
+    """Each study's reports again, and the collection's pages; returns these."""
+    for name, store in stores(directory).items():
+        write_reports(store, directory.study(name))
+    return write_pages(directory)
+
+
+def table(directory: CollectionDirectory) -> pd.DataFrame:
+    """Every trial of every study, its study's name in the first column."""
+    frames = []
+    for name, store in stores(directory).items():
+        trials = store.trials()
+        trials.insert(0, "study", name)
+        frames.append(trials)
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"study": []})
+
+
+def standing(directory: CollectionDirectory) -> dict[str, dict[str, Count]]:
+    """Where each study stands, by name and cell; one not begun has no cells."""
+    begun = directory.begun()
+    return {name: counts(begun[name]) if name in begun else {} for name in directory.collection().studies}
+
+
+@contextmanager
+def _about(study: str) -> Iterator[None]:
+    """A refusal inside names the study."""
+    try:
+        yield
+    except Refused as refused:
+        raise refused.under(study) from None

@@ -1,0 +1,165 @@
+"""Where specs come from: YAML files and built-in ones, what they extend, their small section, and `--set`.
+
+Everything here works on plain mappings; `study.spec` says what they mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trainables.config import flatten, merge
+from trainables.errors import Refused
+from trainables.settings import nearest
+
+Tree = dict[str, Any]
+SCALES = ("small",)
+
+
+def builtin() -> dict[str, Path]:
+    """The built-in specs by name."""
+    return {path.stem: path for path in sorted(Path(str(files("study") / "specs")).glob("*.yaml"))}
+
+
+def find(request: str, scale: str | None, field: str = "SPEC") -> tuple[Path, str | None]:
+    """The file `request`, or the built-in spec of that name, and at which scale: NAME-small is NAME at small.
+
+    Raises Refused, about `field`.
+    """
+    if scale is not None and scale not in SCALES:
+        raise Refused("--scale", scale, "there is no such scale", "use --scale small, or leave it out")
+    path = Path(request)
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        return path, scale
+    plain = request.removesuffix("-small")
+    name, scale = (plain, "small") if request not in builtin() and plain in builtin() else (request, scale)
+    if name not in builtin():
+        rule = f"there is no built-in spec {name!r}, nor such a file"
+        raise Refused(field, request, rule, nearest(name, builtin()))
+    return builtin()[name], scale
+
+
+def read(path: Path, field: str = "SPEC") -> str:
+    """The file's text. Raises Refused, about `field`."""
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is not text"
+        raise Refused(field, str(path), f"the file cannot be read ({reason})", "name a readable YAML file") from None
+
+
+def tree(text: str, source: str) -> Tree:
+    """The mapping that the YAML `text` of `source` holds. Raises Refused."""
+    given = _load_yaml(text, source)
+    if not isinstance(given, dict):
+        raise Refused(source, given, "a spec is a mapping of keys to values", "see `study list` for examples")
+    return given
+
+
+def extended(given: Tree, path: Path | None, chain: Sequence[str] = ()) -> Tree:
+    """`given`, the content of `path`, laid on what it extends. Raises Refused, also for a circle."""
+    if "extends" not in given:
+        return given
+    parent = given["extends"]
+    if not isinstance(parent, str):
+        raise Refused("extends", parent, "the name of a built-in spec or a file is wanted", nearest("", builtin()))
+    below, _ = find(str(beside(path, parent)), None, "extends")
+    chain = (*chain, str(path.resolve()) if path else "")
+    if str(below.resolve()) in chain:
+        raise Refused("extends", parent, "the specs extend each other in a circle", "let one of them stand alone")
+    under = extended(tree(read(below, "extends"), str(below)), below, chain)
+    own = {key: value for key, value in given.items() if key != "extends"}
+    return laid({key: value for key, value in under.items() if key != "name"}, own)
+
+
+def beside(path: Path | None, request: str) -> Path | str:
+    """A file that the spec at `path` names is looked for in the spec's own folder; a built-in name stays."""
+    return path.parent / request if path and Path(request).suffix in (".yaml", ".yml") else request
+
+
+def small(given: Tree) -> Tree | None:
+    """`given` at small scale: NAME-small, with the `small` section laid on the rest; None without a section."""
+    section = given.get("small")
+    if section is None:
+        return None
+    if not isinstance(section, Mapping):
+        raise Refused("small", section, "a part of the spec is wanted", "for example small: {base: {epochs: 3}}")
+    for key in ("name", "small", "extends"):
+        if key in section:
+            raise Refused(f"small/{key}", section[key], "is not set there", f"set {key} at the top of the spec")
+    return laid({**plain(given), "name": f"{given.get('name', '')}-small"}, section, "small/")
+
+
+def plain(given: Tree) -> Tree:
+    """`given` without its small section."""
+    return {key: value for key, value in given.items() if key != "small"}
+
+
+def laid(under: Tree, over: Mapping[str, Any], where: str = "") -> Tree:
+    """`over` laid on `under` at any depth; a key set to null is taken out. Raises Refused where there is none."""
+    gone = [path for path, value in flatten(over) if value is None]
+    merged = merge(under, over)
+    for path in gone:
+        *parents, key = path.split("/")
+        below, at = under, merged
+        for parent in parents:
+            below, at = below.get(parent) or {}, at[parent]
+        if key not in below:
+            raise Refused(f"{where}{path}", None, "null takes out a key, and there is none", "write {} for no options")
+        del at[key]
+    return merged
+
+
+def overridden(given: Tree, overrides: Sequence[str]) -> Tree:
+    """`given` with each `KEY=VALUE` laid on it. Raises Refused."""
+    for override in overrides:
+        given = merge(given, _override(override))
+    return given
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without silently dropped keys."""
+
+
+def _unique_keys(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    tree: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in tree:
+            raise yaml.MarkedYAMLError("", None, f"the key {key!r} stands twice", key_node.start_mark)
+        tree[key] = loader.construct_object(value_node, deep=True)
+    return tree
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_keys)
+
+
+def _load_yaml(text: str, source: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        where = f"{source}, line {error.problem_mark.line + 1}" if error.problem_mark else source
+        raise Refused("SPEC", where, f"is not valid YAML ({error.problem})", "correct that line") from None
+    except yaml.YAMLError as error:
+        raise Refused("SPEC", source, f"is not valid YAML ({str(error).splitlines()[0]})", "correct it") from None
+
+
+def _override(text: str) -> Tree:
+    """`a/b=1` → `{"a": {"b": 1}}`."""
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise Refused(
+            "--set",
+            text,
+            "KEY=VALUE is wanted, the key's parts joined by /",
+            "for example --set search/trials=20",
+        )
+    given = _load_yaml(value, f"--set {text}")
+    for key in reversed(path.split("/")):
+        given = {key: given}
+    assert isinstance(given, dict)
+    return given
