@@ -42,6 +42,9 @@ ScaleOption = Annotated[
 ]
 SlotsOption = Annotated[int | None, typer.Option("--slots", help="Trials at once; changes no result.")]
 UriOption = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow server [$MLFLOW_TRACKING_URI].")]
+StorageOption = Annotated[
+    str | None, typer.Option("--storage", help="Optuna's database, as postgresql://… [DIR/optuna.journal].")
+]
 PortOption = Annotated[int, typer.Option("--port", min=1, max=65535, help="On loopback.")]
 
 
@@ -54,6 +57,7 @@ def run(
     slots: SlotsOption = None,
     address: Annotated[str | None, typer.Option("--address", help="A Ray cluster; local if left out.")] = None,
     tracking_uri: UriOption = None,
+    storage: StorageOption = None,
 ) -> None:
     """Run a study, or every study of a collection; the same command again resumes, and a raised budget tops up."""
     from study import engine, run
@@ -67,9 +71,9 @@ def run(
     machine = engine.Machine(slots, address)
     try:
         if isinstance(asked, specs.Collection):
-            _run_collection(asked, path, machine, set, tracking_uri)
+            _run_collection(asked, path, machine, set, tracking_uri, storage)
         else:
-            _run_study(asked, path, machine, tracking_uri)
+            _run_study(asked, path, machine, tracking_uri, storage)
     except KeyboardInterrupt:
         again = " ".join(["study", *sys.argv[1:]])
         err.print(f"stopped; nothing that ended is lost. To go on: {again}")
@@ -82,26 +86,32 @@ def run(
         raise typer.Exit(1) from None
 
 
-def _run_study(spec: Spec, path: Path, machine: Machine, tracking_uri: str | None) -> None:
+def _run_study(spec: Spec, path: Path, machine: Machine, tracking_uri: str | None, storage: str | None) -> None:
     from study import run
     from study.directory import Directory
 
     directory = Directory(path)
-    store = run.run(spec, directory, machine, tracking_uri, _display(machine)(spec.name, spec.resources))
+    display = _display(machine)(spec.name, spec.resources)
+    store = run.run(spec, directory, machine, tracking_uri, display, storage=storage)
     _print_gaps(store)
     _print_alarms(store)
     out.print(f"report: {directory.report / 'index.html'}", soft_wrap=True)
 
 
 def _run_collection(
-    collection: Collection, path: Path, machine: Machine, overrides: Sequence[str], tracking_uri: str | None
+    collection: Collection,
+    path: Path,
+    machine: Machine,
+    overrides: Sequence[str],
+    tracking_uri: str | None,
+    storage: str | None,
 ) -> None:
     from study.collection import run_all
     from study.directory import CollectionDirectory
 
     studies = collection.load(overrides)
-    directory = CollectionDirectory(path)
-    for page in run_all(collection, studies, directory, machine, tracking_uri, _display(machine)):
+    folder, display = CollectionDirectory(path), _display(machine)
+    for page in run_all(collection, studies, folder, machine, tracking_uri, display, storage):
         _print_verdicts(page.with_name("verdicts.csv"))
         out.print(f"report: {page}", soft_wrap=True)
 

@@ -22,7 +22,7 @@ from trainables.errors import Refused
 
 def run_all(
     collection: Collection, studies: Mapping[str, Spec], directory: CollectionDirectory, machine: engine.Machine,
-    tracking_uri: str | None, display: Callable[[str, Resources], Display],
+    tracking_uri: str | None, display: Callable[[str, Resources], Display], storage: str | None = None,
 ) -> list[Path]:  # fmt: skip
     """Run or resume every study that is not complete, then write the collection's pages; returns them.
 
@@ -45,7 +45,8 @@ def run_all(
             with engine.connected(shared.data.values(), [spec.resources for spec in left.values()], machine):
                 for name, spec in left.items():
                     try:
-                        run(spec, directory.study(name), machine, tracking_uri, display(name, spec.resources), shared)
+                        view = display(name, spec.resources)
+                        run(spec, directory.study(name), machine, tracking_uri, view, shared, storage)
                     except (Failed, Refused) as error:
                         failures[name] = str(error)
         pages = write_pages(directory)

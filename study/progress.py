@@ -59,6 +59,10 @@ class Display:
         ) as self.screen:
             yield
 
+    def say(self, text: str) -> None:
+        """A line of its own, from whatever thread."""
+        self.console.print(text, markup=False, soft_wrap=True)
+
     def ready(self) -> None:
         """Ray is up; the clock of the estimate starts."""
         self.began = time.monotonic()

@@ -109,10 +109,11 @@ def test_the_gap_table_can_be_rebuilt_from_mlflow_alone(smoke):
         assert (row["seeds"], row["diverged"]) == (2, 0)
 
 
-def test_one_slot_gives_the_same_study_as_two(smoke, tmp_path):
-    ran = run_study("run", "smoke", "--dir", tmp_path / "one", "--slots", 1)
+@pytest.mark.parametrize("slots", [1, 4])
+def test_one_slot_and_four_give_the_same_study_as_two(smoke, tmp_path, slots):
+    ran = run_study("run", "smoke", "--dir", tmp_path / "s", "--slots", slots)
     assert ran.returncode == 0, ran.stderr
-    same(tmp_path / "one", smoke)
+    same(tmp_path / "s", smoke)
 
 
 def test_another_seed_gives_other_trials(smoke, tmp_path):

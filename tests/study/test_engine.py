@@ -81,6 +81,9 @@ class Source:
     def report(self, _folder, rows):
         self.log.append(("report", [epoch for epoch, _ in rows]))
 
+    def note(self, seconds, warning):
+        pass
+
     def end(self, _folder, outcome):
         self.log.append(("end", outcome.status, dict(outcome.metrics)))
 
