@@ -227,7 +227,9 @@ class CBLR(LayerWise):
 
 
 def _decayed(h: Tensor, options: Mapping[str, Any]) -> Tensor:
-    """|h + β|, of -h where the loss is maximised."""
+    """|h + β|, of -h where the loss is maximised; a tensor of its own."""
+    if not options["weight_decay"]:
+        return wide(h).abs()
     return torch.add(options["weight_decay"], wide(h), alpha=-1 if options["maximize"] else 1).abs_()
 
 
@@ -242,17 +244,37 @@ def _move(group: dict[str, Any], w: Tensor, g: Tensor, v: Tensor, h: Tensor) -> 
     beta, momentum, r_max = group["weight_decay"], group["momentum"], group["r_max"]
     d = torch.add(wide(g), wide(w), alpha=beta) if beta else wide(g)
     h = _decayed(h, group)
+    bound = largest_step(w.dtype, momentum)
+    if w.device.type == "cpu" and float(reach := torch.linalg.vector_norm(d, math.inf)) * r_max * group["lr"] <= bound:
+        return _move_freely(group, w, v, d, h, float(reach))
     flat = h.amin() < group["floor"]
     free = radius(d, h, group["floor"])
     capped = free.amax() > r_max
     rate = min(float(group["lr"]), torch.finfo(d.dtype).max / r_max)  # times R it is finite, so 0 gradients stay 0
     step = free.clamp_max_(r_max).mul_(rate).mul_(d)
-    bound = largest_step(w.dtype, momentum)
     cut = (torch.linalg.vector_norm(step, math.inf) > bound) | bool(rate < group["lr"])
     # adding 0 · g: a non-finite gradient is none of this guard's business and propagates
     step = step.clamp_(-bound, bound).add_(wide(g), alpha=0.0)
     w.sub_(v.mul_(momentum).add_(step))
     return torch.stack([flat, capped, cut])
+
+
+def _move_freely(group: dict[str, Any], w: Tensor, v: Tensor, d: Tensor, h: Tensor, reach: float) -> Tensor:
+    """`_move` where no entry of `d`, all of them within `reach`, can overflow: as few passes as will do."""
+    least = float(h.amin())
+    flat = least < group["floor"]
+    if flat:
+        h.clamp_min_(group["floor"])
+    if 3 * reach * reach < torch.finfo(d.dtype).eps:  # (1 + g²)^{3/2} is 1 to rounding
+        free = h.reciprocal_()
+    else:
+        free = torch.mul(d, d).add_(1)
+        free = free.sqrt().mul_(free).div_(h)
+    capped = bool(free.amax() > group["r_max"])
+    if capped:
+        free.clamp_max_(group["r_max"])
+    w.sub_(v.mul_(group["momentum"]).addcmul_(free, d, value=float(group["lr"])))
+    return torch.tensor([flat, capped, False])
 
 
 class CBLRSettings(LayerWiseSettings):

@@ -7,6 +7,7 @@ and each is additive over micro-batches whose losses add up to the batch's. In t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ def hutchinson(grads: Gradients, params: Sequence[Tensor], signs: Sequence[Tenso
 
     Arguments:
         grads: of the loss by `params`, with their graph; None where the loss does not depend on one.
-        signs: z, shaped as `params`. retain: whether the graph is wanted again.
+        signs: z, shaped as `params`; overwritten. retain: whether the graph is wanted again.
     """
     curved = [(g, z) for g, z in zip(grads, signs, strict=True) if g is not None and g.requires_grad]
     if not curved:  # the loss is linear
@@ -31,7 +32,7 @@ def hutchinson(grads: Gradients, params: Sequence[Tensor], signs: Sequence[Tenso
     products = torch.autograd.grad(
         outputs, params, vectors, retain_graph=retain, allow_unused=True, materialize_grads=True
     )
-    return [z * product for z, product in zip(signs, products, strict=True)]
+    return [z.mul_(product) for z, product in zip(signs, products, strict=True)]
 
 
 def gauss_newton_bartlett(
@@ -82,7 +83,14 @@ def random_signs(params: Sequence[Tensor], generator: torch.Generator) -> list[T
 
 
 def _signs(p: Tensor, generator: torch.Generator) -> Tensor:
-    # eight signs a random byte: drawing is otherwise a tenth of the step
-    drawn = torch.randint(256, (-(-p.numel() // 8), 1), generator=generator, device=p.device, dtype=torch.uint8)
-    bits = drawn.bitwise_right_shift(torch.arange(8, device=p.device, dtype=torch.uint8)).bitwise_and_(1)
-    return bits.flatten()[: p.numel()].view(p.shape).to(p.dtype).mul_(2).sub_(1)
+    # a random byte chooses eight signs of a table: drawing each is otherwise a tenth of the step
+    drawn = torch.randint(256, (-(-p.numel() // 8),), generator=generator, device=p.device, dtype=torch.uint8)
+    signs = _eight_signs(p.device, p.dtype).index_select(0, drawn.int())
+    return signs.flatten()[: p.numel()].view(p.shape)
+
+
+@cache
+def _eight_signs(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The bits of every byte, lowest first, as ±1: (256, 8)."""
+    bits = torch.arange(256, device=device).unsqueeze(1) >> torch.arange(8, device=device) & 1
+    return bits.to(dtype).mul_(2).sub_(1)
