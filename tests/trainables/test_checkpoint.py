@@ -28,5 +28,5 @@ def test_a_folder_that_cannot_be_written_costs_a_warning_not_the_trial(tmp_path)
     trial = CheckpointedTrial(config(epochs=2), noise_splits(), tmp_path / "file" / "x", test=False, every=0)
     progress = trial.advance()
     assert progress.status == "running"
-    assert progress.warning == f"checkpoints cannot be written in {tmp_path} (Not a directory); trials go on"
+    assert progress.warning == f"checkpoints cannot be written in {tmp_path / 'file'} (Not a directory); trials go on"
     assert trial.advance().status == "complete"
