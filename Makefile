@@ -24,7 +24,7 @@ check: install        ## style, types and layers
 	$(BIN)/lint-imports
 
 bench: install        ## what a step of each optimizer costs beside torch's own
-	$(BIN)/python -m tests.benchmarks.optimizers
+	OMP_WAIT_POLICY=passive $(BIN)/python -m tests.benchmarks.optimizers # a waiting thread leaves its core to others
 
 format: install
 	$(BIN)/ruff check --fix .

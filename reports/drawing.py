@@ -23,12 +23,12 @@ def specification(chart: alt.TopLevelMixin, description: str) -> dict[str, Any]:
 
 
 def save(spec: dict[str, Any], stem: Path) -> None:
-    """STEM.svg, STEM.pdf and STEM.png, on white."""
+    """STEM.svg, STEM.pdf and STEM.png, on white; a dot in STEM is part of the name (section-3.1)."""
     white = {**spec, "background": "white", "padding": 8}
     svg = vl_convert.vegalite_to_svg(white, vl_version=VEGA_LITE)
-    stem.with_suffix(".svg").write_text(svg, encoding="utf-8")
-    stem.with_suffix(".pdf").write_bytes(vl_convert.svg_to_pdf(svg))
-    stem.with_suffix(".png").write_bytes(vl_convert.svg_to_png(svg, scale=2))
+    Path(f"{stem}.svg").write_text(svg, encoding="utf-8")
+    Path(f"{stem}.pdf").write_bytes(vl_convert.svg_to_pdf(svg))
+    Path(f"{stem}.png").write_bytes(vl_convert.svg_to_png(svg, scale=2))
 
 
 @cache

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from study import sources
 from study.sources import Tree, builtin
 
-FIRST = ("quickstart", "cifar10", "optimizers", "curvature", "smoke")
+FIRST = ("quickstart", "cifar10", "optimizers", "curvature", "smoke", "paper", "beyond")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ def catalogue() -> list[tuple[str, list[Entry]]]:
     claims = {name: set(tree.get("claims", ())) for name, tree in trees.items()}
     groups: list[tuple[str, list[Entry]]] = []
     left = set(own)
-    for name, tree in trees.items():
+    for name in _sorted(set(trees)):
+        tree = trees[name]
         if not tree.get("studies"):
             continue
         member = {one for one in left if {one, own[one].get("extends")} & set(tree["studies"])}

@@ -42,6 +42,9 @@ ScaleOption = Annotated[
 ]
 SlotsOption = Annotated[int | None, typer.Option("--slots", help="Trials at once; changes no result.")]
 UriOption = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow server [$MLFLOW_TRACKING_URI].")]
+StorageOption = Annotated[
+    str | None, typer.Option("--storage", help="Optuna's database, as postgresql://… [DIR/optuna.journal].")
+]
 PortOption = Annotated[int, typer.Option("--port", min=1, max=65535, help="On loopback.")]
 
 
@@ -54,6 +57,7 @@ def run(
     slots: SlotsOption = None,
     address: Annotated[str | None, typer.Option("--address", help="A Ray cluster; local if left out.")] = None,
     tracking_uri: UriOption = None,
+    storage: StorageOption = None,
 ) -> None:
     """Run a study, or every study of a collection; the same command again resumes, and a raised budget tops up."""
     from study import engine, run
@@ -67,9 +71,9 @@ def run(
     machine = engine.Machine(slots, address)
     try:
         if isinstance(asked, specs.Collection):
-            _run_collection(asked, path, machine, set, tracking_uri)
+            _run_collection(asked, path, machine, set, tracking_uri, storage)
         else:
-            _run_study(asked, path, machine, tracking_uri)
+            _run_study(asked, path, machine, tracking_uri, storage)
     except KeyboardInterrupt:
         again = " ".join(["study", *sys.argv[1:]])
         err.print(f"stopped; nothing that ended is lost. To go on: {again}")
@@ -82,26 +86,33 @@ def run(
         raise typer.Exit(1) from None
 
 
-def _run_study(spec: Spec, path: Path, machine: Machine, tracking_uri: str | None) -> None:
+def _run_study(spec: Spec, path: Path, machine: Machine, tracking_uri: str | None, storage: str | None) -> None:
     from study import run
     from study.directory import Directory
 
     directory = Directory(path)
-    store = run.run(spec, directory, machine, tracking_uri, _display(machine)(spec.name, spec.resources))
+    display = _display(machine)(spec.name, spec.resources)
+    store = run.run(spec, directory, machine, tracking_uri, display, storage=storage)
     _print_gaps(store)
     _print_alarms(store)
     out.print(f"report: {directory.report / 'index.html'}", soft_wrap=True)
 
 
 def _run_collection(
-    collection: Collection, path: Path, machine: Machine, overrides: Sequence[str], tracking_uri: str | None
+    collection: Collection,
+    path: Path,
+    machine: Machine,
+    overrides: Sequence[str],
+    tracking_uri: str | None,
+    storage: str | None,
 ) -> None:
     from study.collection import run_all
     from study.directory import CollectionDirectory
 
     studies = collection.load(overrides)
-    out.print(f"{collection.name}: {len(studies)} studies")
-    for page in run_all(collection, studies, CollectionDirectory(path), machine, tracking_uri, _display(machine)):
+    folder, display = CollectionDirectory(path), _display(machine)
+    for page in run_all(collection, studies, folder, machine, tracking_uri, display, storage):
+        _print_verdicts(page.with_name("verdicts.csv"))
         out.print(f"report: {page}", soft_wrap=True)
 
 
@@ -189,7 +200,7 @@ def report(dir: DirArgument, tracking_uri: UriOption = None) -> None:
     from study.run import write_reports
 
     if CollectionDirectory.lies_at(dir):
-        pages = rewrite(CollectionDirectory(dir))
+        pages = rewrite(CollectionDirectory(dir), tracking_uri)
     else:
         directory = Directory(dir)
         pages = write_reports(_store(directory, tracking_uri), directory)
@@ -211,7 +222,7 @@ def export(
     if target.suffix not in (".csv", ".parquet"):
         raise Refused("--to", str(target), "the file ends in .csv or .parquet", "rename it")
     if CollectionDirectory.lies_at(dir):
-        trials = table(CollectionDirectory(dir))
+        trials = table(CollectionDirectory(dir), tracking_uri)
     else:
         trials = _store(Directory(dir), tracking_uri).trials()
     try:
@@ -345,6 +356,19 @@ def _print_alarms(store: Store) -> None:
             out.print(
                 f"at the edge: {cell}: {edges}; a wider range, or search/widen: true, may find better", soft_wrap=True
             )
+
+
+def _print_verdicts(file: Path) -> None:
+    """The report's table of verdicts, where it wrote one."""
+    import pandas as pd
+
+    if not file.is_file():
+        return
+    table = _table("claim", "verdict", "effect", "95 % interval", "unit", left=("verdict", "unit"))
+    for row in pd.read_csv(file).to_dict("records"):
+        effect, low, high = (f"{row[key]:.3g}" for key in ("effect", "low", "high"))
+        table.add_row(str(row["claim"]), str(row["status"]), effect, f"[{low}, {high}]", str(row["unit"]))
+    out.print(table)
 
 
 def _percent(value: float) -> str:

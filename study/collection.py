@@ -22,13 +22,14 @@ from trainables.errors import Refused
 
 def run_all(
     collection: Collection, studies: Mapping[str, Spec], directory: CollectionDirectory, machine: engine.Machine,
-    tracking_uri: str | None, display: Callable[[str, Resources], Display],
+    tracking_uri: str | None, display: Callable[[str, Resources], Display], storage: str | None = None,
 ) -> list[Path]:  # fmt: skip
     """Run or resume every study that is not complete, then write the collection's pages; returns them.
 
     A study that fails does not keep the others from running. Raises Refused before anything is stored, Interrupted
     after Ctrl-C, Failed at the end when studies failed.
     """
+    directory.check(collection, studies)
     shared = Prepared()
     for name, spec in studies.items():
         with _about(name):
@@ -36,13 +37,16 @@ def run_all(
     failures: dict[str, str] = {}
     with directory.owned(collection, studies):
         left = {name: spec for name, spec in studies.items() if not complete(directory.study(name), spec)}
+        largest = max((spec.resources for spec in left.values()), key=lambda each: each.cpus, default=Resources())
+        view = display(collection.name, largest)
+        view.studies(len(studies), len(left))
         if left:
-            largest = max((spec.resources for spec in left.values()), key=lambda each: each.cpus)
-            display(collection.name, largest).cost(outlook(left, directory, machine, shared))
+            view.cost(outlook(left, directory, machine, shared))
             with engine.connected(shared.data.values(), [spec.resources for spec in left.values()], machine):
                 for name, spec in left.items():
                     try:
-                        run(spec, directory.study(name), machine, tracking_uri, display(name, spec.resources), shared)
+                        view = display(name, spec.resources)
+                        run(spec, directory.study(name), machine, tracking_uri, view, shared, storage)
                     except (Failed, Refused) as error:
                         failures[name] = str(error)
         pages = write_pages(directory)
@@ -90,22 +94,22 @@ def write_pages(directory: CollectionDirectory) -> list[Path]:
     ]
 
 
-def stores(directory: CollectionDirectory) -> dict[str, Store]:
-    """The stores of the studies that were begun, by name."""
-    return {name: open_store(name, study, study.identity(None)) for name, study in directory.begun().items()}
+def stores(directory: CollectionDirectory, tracking_uri: str | None = None) -> dict[str, Store]:
+    """The stores of the studies that were begun, by name. Raises Refused when they are elsewhere."""
+    return {name: open_store(name, study, study.identity(tracking_uri)) for name, study in directory.begun().items()}
 
 
-def rewrite(directory: CollectionDirectory) -> list[Path]:
+def rewrite(directory: CollectionDirectory, tracking_uri: str | None) -> list[Path]:
     """Each study's reports again, and the collection's pages; returns these."""
-    for name, store in stores(directory).items():
+    for name, store in stores(directory, tracking_uri).items():
         write_reports(store, directory.study(name))
     return write_pages(directory)
 
 
-def table(directory: CollectionDirectory) -> pd.DataFrame:
+def table(directory: CollectionDirectory, tracking_uri: str | None) -> pd.DataFrame:
     """Every trial of every study, its study's name in the first column."""
     frames = []
-    for name, store in stores(directory).items():
+    for name, store in stores(directory, tracking_uri).items():
         trials = store.trials()
         trials.insert(0, "study", name)
         frames.append(trials)

@@ -53,13 +53,14 @@ class Directory:
         if self.spec_file.exists():
             _continues(self.spec(), spec, self.path)
 
-    def identity(self, asked: str | None) -> dict[str, str]:
-        """`study_id`, and `tracking_uri` if the results are not in the directory itself, `asked` for the first time.
+    def identity(self, asked: str | None, storage: str | None = None) -> dict[str, str]:
+        """`study_id`, and where the study lives if not in the directory itself, `asked` for the first time:
+        `tracking_uri` for the results, `storage` for the search.
 
         Raises Refused when another store is asked for than the one that holds the study.
         """
-        chosen = asked or os.environ.get("MLFLOW_TRACKING_URI")
-        fresh = {"study_id": uuid.uuid4().hex} | ({"tracking_uri": chosen} if chosen else {})
+        chosen = {"tracking_uri": asked or os.environ.get("MLFLOW_TRACKING_URI"), "storage": storage}
+        fresh = {"study_id": uuid.uuid4().hex} | {key: place for key, place in chosen.items() if place}
         if not self.identity_file.exists():
             return fresh
         try:
@@ -74,6 +75,9 @@ class Directory:
         if asked and asked != known.get("tracking_uri"):
             where = known.get("tracking_uri", "mlflow.db in its directory")
             raise Refused("--tracking-uri", asked, f"this study's results are at {where}", "leave it out")
+        if storage and storage != known.get("storage"):
+            where = known.get("storage", "optuna.journal in its directory")
+            raise Refused("--storage", storage, f"this study's search is at {where}", "leave it out")
         return known
 
     @contextmanager

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import socket
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -42,6 +43,8 @@ from trainables.config import TrialConfig
 from trainables.data import Splits
 from trainables.errors import Refused
 
+REPORT_SECONDS = 0.5  # between a trial's reports, each of which costs milliseconds
+
 
 class Source(Protocol):
     """Where the engine's trials come from, and where what they report goes."""
@@ -51,6 +54,7 @@ class Source(Protocol):
     def next(self) -> Assignment | None: ...
     def started(self, assignment: Assignment) -> None: ...
     def report(self, folder: str, rows: list[tuple[int, dict[str, float]]]) -> Outcome | None: ...
+    def note(self, seconds: float, warning: str | None) -> None: ...
     def end(self, folder: str, outcome: Outcome) -> None: ...
 
 
@@ -63,7 +67,10 @@ class Machine:
 
 
 class RayTrial(tune.Trainable):  # type: ignore[misc]
-    """A trial as Tune drives it: one `step` an epoch. The actor is reused, so a new trial costs milliseconds."""
+    """A trial as Tune drives it: a `step` is an epoch, or as many short ones as fit into REPORT_SECONDS.
+
+    The actor is reused, so a new trial costs milliseconds.
+    """
 
     def setup(self, config: dict[str, Any], splits: Mapping[str, Splits]) -> None:
         self.splits = splits
@@ -78,7 +85,10 @@ class RayTrial(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         try:
+            began = time.monotonic()
             progress: Progress | Outcome = self._advance()
+            while progress.status == "running" and time.monotonic() - began < REPORT_SECONDS:
+                progress = progress.then(self._advance())
         except Exception:  # whatever it is belongs into this trial's record, not into the whole study's end
             progress = Outcome("failed", reason=traceback.format_exc(limit=-6))
         return {"progress": progress, "done": progress.status != "running"}
@@ -151,6 +161,7 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
         """Hand on what a trial reports, before Tune decides whether it goes on; True if it should not."""
         progress = result.get("progress")
         if isinstance(progress, Progress) and trial_id in self.folders:
+            self.source.note(progress.seconds, progress.warning)
             outcome = self.source.report(self.folders[trial_id], progress.rows)
             if outcome is not None:
                 self.stopped[trial_id] = outcome
@@ -171,9 +182,7 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
             return  # Tune is stopping: the trial stays unfinished and goes on next time
         else:
             outcome = Outcome(progress.status, _last(progress), progress.step, progress.reason)
-        folder = self.folders.pop(trial_id)
-        self.source.end(folder, outcome)
-        shutil.rmtree(self.folder / folder, ignore_errors=True)
+        self.source.end(self.folders.pop(trial_id), outcome)
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher beside its snapshots; there is nothing here to keep."""
@@ -255,7 +264,9 @@ def connected(images: Iterable[Splits], each: Iterable[Resources], machine: Mach
     if ray.is_initialized():
         yield
         return
+    on_termination = signal.getsignal(signal.SIGTERM)
     _connect(images, each, machine)
+    signal.signal(signal.SIGTERM, on_termination)  # Ray's own, left in place, would abort
     try:
         yield
     finally:

@@ -32,6 +32,10 @@ class Display:
         self.screen: Live | None = None
         self.started = False
 
+    def studies(self, total: int, left: int) -> None:
+        """Say how many studies of a collection are not complete."""
+        self.console.print(f"{self.name}: {total} studies, {left} to run")
+
     def cost(self, expected: Total) -> None:
         """Say what a long run would take, before it starts."""
         seconds = expected.seconds / self.slots
@@ -54,6 +58,10 @@ class Display:
             console=self.console, get_renderable=self._screen, refresh_per_second=2, transient=True
         ) as self.screen:
             yield
+
+    def say(self, text: str) -> None:
+        """A line of its own, from whatever thread."""
+        self.console.print(text, markup=False, soft_wrap=True)
 
     def ready(self) -> None:
         """Ray is up; the clock of the estimate starts."""

@@ -116,7 +116,10 @@ class Arena:
         self.storage.set_trial_intermediate_value(trial_id, epoch, value)
         return pruner.prune(self.study, self.storage.get_trial(trial_id))
 
-    def leave(self, trial_id: int, state: TrialState, value: float) -> dict[str, Any]:
-        """The trial has ended; returns what the pruner wants to find with it later (system attributes)."""
-        self.storage.set_trial_state_values(trial_id, state, [value])
+    def attributes(self, trial_id: int) -> dict[str, Any]:
+        """What the pruner wants to find with the trial later (system attributes)."""
         return dict(self.storage.get_trial(trial_id).system_attrs)
+
+    def leave(self, trial_id: int, state: TrialState, value: float) -> None:
+        """The trial has ended."""
+        self.storage.set_trial_state_values(trial_id, state, [value])

@@ -1,21 +1,27 @@
 """The recorder: what trials report, into the store and then the search's storage.
 
 Always in that order: a trial counts as ended only once MLflow holds all of it, so a kill in between costs at most a
-repeated last epoch, never a hole.
+repeated last epoch, never a hole. A thread of its own does the writing, so that neither a slow store nor one that is
+away for a while holds training up.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
+from study.patience import Patience, Writer
 from study.plan import Assignment, Cell
 from study.search import Ledger, Outcome
 from study.store import Record, Store
 from trainables.errors import Refused
 
 FLUSH_SECONDS = 5.0  # between writes of a running trial's metrics
+
+Rows = list[tuple[int, Mapping[str, float]]]  # metrics by epoch
 
 
 @dataclass
@@ -27,16 +33,40 @@ class Live:
     rows: dict[int, Mapping[str, float]] = field(default_factory=dict)  # by epoch
     record: Record | None = None
 
+    @property
+    def seconds(self) -> float:
+        """That it trained."""
+        return sum(row.get("time/train_seconds", 0.0) for row in self.rows.values())
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A trial that the store holds whole, for the search to be told."""
+
+    assignment: Assignment
+    outcome: Outcome
+    rows: Rows
+    seconds: float
+
 
 class Recorder:
-    """Writes every trial once."""
+    """Writes every trial once, with patience where the store is away."""
 
-    def __init__(self, store: Store, ledger: Ledger, git_commit: str) -> None:
+    def __init__(self, store: Store, ledger: Ledger, git_commit: str, patience: Patience) -> None:
         self.store, self.ledger, self.git_commit = store, ledger, git_commit
         self.known = store.runs()
         self._check_complete()
+        store.hold()
         self.live: dict[str, Live] = {}
         self.parents = {name: self._open_cell(cell.cell) for name, cell in ledger.cells.items()}
+        self.held: deque[Ended] = deque()
+        self.patience = patience
+        self.writer = Writer(patience, self._look_again)
+
+    @property
+    def error(self) -> Exception | None:
+        """What ended the writing for good."""
+        return self.writer.error
 
     def start(self, assignment: Assignment) -> None:
         self.live[assignment.folder] = Live(assignment, time.monotonic())
@@ -47,27 +77,47 @@ class Recorder:
         for epoch, row in rows:
             live.rows.setdefault(epoch, row)
         if time.monotonic() - live.flushed > FLUSH_SECONDS:
-            self._flush(live)
+            live.flushed = time.monotonic()
+            self._write(partial(self._flush, live, sorted(live.rows.items())))
 
-    def end(self, folder: str, outcome: Outcome) -> float:
-        """The trial has ended; returns the seconds it trained."""
+    def end(self, folder: str, outcome: Outcome) -> None:
+        """The trial has ended: it comes to `held` once the store has all of it."""
         live = self.live.pop(folder)
-        record = self._flush(live)
+        self._write(partial(self._end, live, sorted(live.rows.items()), outcome))
+
+    def close(self, *, patient: bool) -> None:
+        """Wait until everything is written; unless `patient`, not for a store that is away."""
+        while self.writer.jobs and self.error is None and (patient or not self.patience.away):
+            self.writer.wait(0.2)
+        self.writer.close()
+
+    def _write(self, job: Callable[[], None]) -> None:
+        def checked() -> None:
+            self.store.check()
+            job()
+
+        self.writer.add(checked)
+
+    def _look_again(self) -> None:
+        """A try that failed may have got through: what it made must be found."""
+        self.store.check()
+        self.known = self.store.runs()
+
+    def _flush(self, live: Live, rows: Rows) -> None:
+        if live.record is None:
+            live.record = self._open_trial(live.assignment)
+        self.store.log(live.record, rows)
+
+    def _end(self, live: Live, rows: Rows, outcome: Outcome) -> None:
+        self._flush(live, rows)
+        assert live.record is not None
         tags: dict[str, str] = {"status": outcome.status}
         if outcome.step is not None:
             tags["pruned_epoch" if outcome.status == "pruned" else "diverged_step"] = str(outcome.step)
         if outcome.reason is not None:
             tags["reason"] = outcome.reason[:4000]
-        self.store.close(record, tags, outcome.metrics, ok=outcome.status != "failed")
-        self.ledger.finish(live.assignment, outcome, sorted(live.rows.items()))
-        return sum(row.get("time/train_seconds", 0.0) for row in live.rows.values())
-
-    def _flush(self, live: Live) -> Record:
-        if live.record is None:
-            live.record = self._open_trial(live.assignment)
-        self.store.log(live.record, sorted(live.rows.items()))
-        live.flushed = time.monotonic()
-        return live.record
+        self.store.close(live.record, tags, outcome.metrics, ok=outcome.status != "failed")
+        self.held.append(Ended(live.assignment, outcome, rows, live.seconds))
 
     def _check_complete(self) -> None:
         """Raises Refused when the store has lost trials that the search knows to have ended."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points, version
@@ -18,17 +19,21 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from optuna.storages import BaseStorage
 
 from study import engine
 from study.directory import Directory
 from study.estimate import Speed, estimate, total
+from study.patience import Answer, Gone, Patience
 from study.plan import Assignment, Cell, cells, load_data
 from study.progress import Display
 from study.recorder import Recorder
-from study.search import CellSearch, Count, Ledger, Outcome, mend, open_storage, pruning
+from study.search import CellSearch, Count, Ledger, Outcome, pruning
 from study.spec import Spec
 from study.statistics import gap_table, winners_curse
-from study.store import Store, default_uri
+from study.storage import claim, mend, open_database, open_storage, shown
+from study.storage import passes as storage_passes
+from study.store import Store, default_uri, passes
 from trainables.data import Splits
 from trainables.errors import Refused
 from trainables.train import resolve_device
@@ -47,18 +52,30 @@ class Failed(Exception):
 
 
 class Work:
-    """The engine's source: trials from the ledger, what they report to the recorder and the display."""
+    """The engine's source: trials from the ledger, what they report to the recorder and the display.
 
-    def __init__(self, ledger: Ledger, recorder: Recorder, display: Display) -> None:
-        self.ledger, self.recorder, self.display = ledger, recorder, display
+    The search is told of a trial's end once the store holds it. While the search's storage is away, no trial starts.
+    """
+
+    def __init__(self, ledger: Ledger, recorder: Recorder, display: Display, patience: Patience, folder: Path) -> None:
+        self.ledger, self.recorder, self.display, self.patience, self.folder = (
+            ledger, recorder, display, patience, folder
+        )  # fmt: skip
         self.failures: list[tuple[str, str]] = []
+        self.busy = 0.0  # seconds that slots trained and evaluated
+        self.last = time.monotonic()  # when the last trial ended
+        self.warned: set[str] = set()
 
     @property
     def done(self) -> bool:
-        return self.ledger.done
+        return not self.patience.away and bool(self._try(lambda: self.ledger.done))
 
     def next(self) -> Assignment | None:
-        return self.ledger.next()
+        found = self._ask()
+        if found is None and not self.recorder.live:  # nothing trains: what is being written may be what it waits for
+            self.recorder.writer.wait(0.5)
+            found = self._ask()
+        return found
 
     def started(self, assignment: Assignment) -> None:
         self.recorder.start(assignment)
@@ -66,18 +83,75 @@ class Work:
 
     def report(self, folder: str, rows: list[tuple[int, dict[str, float]]]) -> Outcome | None:
         """Metrics by epoch; the outcome of a trial that should stop there."""
-        outcome = self.ledger.stops(self.recorder.live[folder].assignment, rows)
+        assignment = self.recorder.live[folder].assignment
+        outcome = self.patience.insist(lambda: self.ledger.stops(assignment, rows))
         last = outcome.step if outcome else None
         self.recorder.report(folder, [row for row in rows if last is None or row[0] <= last])
+        if self.recorder.error is not None:
+            raise self.recorder.error
         return outcome
 
+    def note(self, seconds: float, warning: str | None) -> None:
+        """What a slot spent on training since it last said so, and what went wrong beside it."""
+        self.busy += seconds
+        if warning is not None and warning not in self.warned:
+            self.warned.add(warning)
+            self.display.say(warning)
+
     def end(self, folder: str, outcome: Outcome) -> None:
-        assignment = self.recorder.live[folder].assignment
-        seconds = self.recorder.end(folder, outcome)
-        if outcome.status == "failed":
-            self.failures.append((folder, outcome.reason or "unknown reason"))
-        cell = self.ledger.cells[assignment.cell.name]
-        self.display.trial_ended(assignment, outcome, seconds, cell.count())
+        self.recorder.end(folder, outcome)
+        self.last = time.monotonic()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial was handed out and has ended."""
+        return self.ledger.done and not self.recorder.live
+
+    def close(self) -> None:
+        """Wait for all that ended to be written and told. Raises Interrupted after Ctrl-C where a store is away."""
+        self.recorder.close(patient=self.complete)
+        if not self.complete and (self.patience.away or self.recorder.patience.away):
+            raise Interrupted
+        self.patience.insist(self._tell, self.ledger.recall)
+
+    @property
+    def share(self) -> float:
+        """Of the time that all slots had from start-up to the last trial's end, what they trained and evaluated."""
+        return self.busy / max(1e-9, (self.last - self.display.began) * self.display.slots)
+
+    def _ask(self) -> Assignment | None:
+        def ask() -> Assignment | None:
+            if self.patience.away:
+                self.ledger.recall()
+            self._tell()
+            return self.ledger.next()
+
+        return self._try(ask)
+
+    def _try(self, attempt: Callable[[], Answer]) -> Answer | None:
+        """What the search's storage answers; None while it is away: Tune will ask again."""
+        began = time.monotonic()
+        try:
+            answer = attempt()
+        except Exception as error:
+            self.patience.met(error, began)
+            return None
+        self.patience.answered()
+        return answer
+
+    def _tell(self) -> None:
+        """The search learns of what the store holds by now."""
+        while self.recorder.held:
+            ended = self.recorder.held[0]
+            self.ledger.finish(ended.assignment, ended.outcome, ended.rows)
+            self.recorder.held.popleft()
+            if ended.outcome.status == "failed":
+                self.failures.append((ended.assignment.folder, ended.outcome.reason or "unknown reason"))
+            cell = self.ledger.cells[ended.assignment.cell.name]
+            self.display.trial_ended(ended.assignment, ended.outcome, ended.seconds, cell.count())
+            shutil.rmtree(self.folder / ended.assignment.folder, ignore_errors=True)
+        if self.recorder.error is not None:
+            raise self.recorder.error
 
 
 @dataclass(frozen=True)
@@ -101,7 +175,7 @@ def prepare(spec: Spec, machine: engine.Machine, shared: Prepared) -> tuple[list
 
 def run(
     spec: Spec, directory: Directory, machine: engine.Machine, tracking_uri: str | None, display: Display,
-    shared: Prepared | None = None,
+    shared: Prepared | None = None, storage: str | None = None,
 ) -> Store:  # fmt: skip
     """Run or resume the study until every cell has its trials, then write gaps and report; returns the store.
 
@@ -111,28 +185,47 @@ def run(
     directory.check(spec)
     plan, splits = prepare(spec, machine, shared)
     with directory.owned(spec), _told(directory):
-        identity = directory.identity(tracking_uri)
+        identity = directory.identity(tracking_uri, storage)
+        database = open_shared(spec.name, identity)
         directory.begin(identity)
         store = open_store(spec.name, directory, identity, create=True)
         directory.accept(spec)
-        mend(directory.journal)
-        ledger = Ledger(open_storage(directory.journal), spec, plan)
-        store.describe(_facts(spec, plan))
-        work = Work(ledger, Recorder(store, ledger, git_commit()), display)
+        ledger = Ledger(database or _mended(directory.journal), spec, plan)
+        if database is not None:
+            claim(database, spec.name, identity["study_id"])
+        results = Patience(f"the MLflow store at {store.uri}", passes, display.say)
+        results.insist(lambda: store.describe(_facts(spec, plan)))
+        recorder = results.insist(lambda: Recorder(store, ledger, git_commit(), results))
+        place = shown(identity["storage"]) if database else str(directory.journal)
+        search = Patience(f"the search's storage {place}", storage_passes, display.say)
+        work = Work(ledger, recorder, display, search, directory.trials)
         if not ledger.done:
             found = {name: cell.count() for name, cell in ledger.cells.items()}
             display.cost(total(estimate(spec, plan, splits, shared.speed), [count.left for count in found.values()]))
             with display.live(found):
                 engine.run(work, splits, spec.resources, directory.trials, machine, display.ready)
-        summarise(spec, plan, ledger, store)
-        write_reports(store, directory)
+        work.close()
+        if work.busy:
+            display.say(f"slots trained {100 * work.share:.0f} % of the time between start-up and end")
+            results.insist(lambda: store.describe({"time/busy": f"{work.share:.3f}"}))
+        results.insist(lambda: summarise(spec, plan, ledger, store))
+        results.insist(lambda: write_reports(store, directory))
     if work.failures:
         folder, reason = work.failures[0]
         last = reason.strip().splitlines()[-1]
         raise Failed(f"{len(work.failures)} trials failed, first {folder}: {last} (all of it in its tag `reason`)")
-    if not ledger.done:
+    if not work.complete:
         raise Interrupted
     return store
+
+
+def open_shared(name: str, identity: Mapping[str, str]) -> BaseStorage | None:
+    """The database that the study was given for its search, if it was. Raises Refused if another owns the name."""
+    if "storage" not in identity:
+        return None
+    storage = open_database(identity["storage"])
+    claim(storage, name, identity["study_id"])
+    return storage
 
 
 @contextmanager
@@ -142,6 +235,8 @@ def _told(directory: Directory) -> Iterator[None]:
         yield
     except (Refused, KeyboardInterrupt):
         raise
+    except Gone as gone:
+        raise Failed(f"the run stopped: {gone}") from None
     except Exception as error:
         log = directory.path / "error.log"
         log.write_text(traceback.format_exc())
@@ -209,9 +304,14 @@ def counts(directory: Directory) -> dict[str, Count]:
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "journal"
         copy.write_bytes(directory.journal.read_bytes() if directory.journal.exists() else b"")
-        mend(copy)
-        ledger = Ledger(open_storage(copy), spec, cells(spec))
+        shared = open_shared(spec.name, directory.identity(None))
+        ledger = Ledger(shared or _mended(copy), spec, cells(spec))
         return {name: cell.count() for name, cell in ledger.cells.items()}
+
+
+def _mended(journal: Path) -> BaseStorage:
+    mend(journal)
+    return open_storage(journal)
 
 
 def _facts(spec: Spec, plan: Sequence[Cell]) -> dict[str, str]:

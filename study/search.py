@@ -11,13 +11,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -28,6 +26,7 @@ from study.plan import Assignment, Cell, search_seed
 from study.pruners import Arena
 from study.samplers import Sampler
 from study.spec import Spec
+from study.storage import study_name
 from trainables.errors import Refused
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -49,28 +48,6 @@ class Outcome:
     metrics: Mapping[str, float] = field(default_factory=dict)
     step: int | None = None
     reason: str | None = None
-
-
-def open_storage(path: Path) -> JournalStorage:
-    """The journal at `path`. Raises Refused when it holds something else."""
-    try:
-        return JournalStorage(JournalFileBackend(str(path)))
-    except Exception as error:  # Optuna raises whatever the damage leads to
-        raise Refused(
-            "optuna.journal",
-            str(path),
-            f"is damaged ({type(error).__name__}: {error})",
-            "restore it from a copy, or start in another --dir",
-        ) from None
-
-
-def mend(path: Path) -> None:
-    """Undo what a killed process may have left of the journal: half a line, a lock. For the study's owner only."""
-    path.with_name(path.name + ".lock").unlink(missing_ok=True)
-    whole = path.read_bytes() if path.exists() else b""
-    if whole and not whole.endswith(b"\n"):
-        with path.open("r+b") as file:
-            file.truncate(whole.rfind(b"\n") + 1)
 
 
 @dataclass(frozen=True)
@@ -119,10 +96,12 @@ class CellSearch:
 
     def __init__(self, storage: BaseStorage, spec: Spec, cell: Cell) -> None:
         self.storage, self.spec, self.cell = storage, spec, cell
+        self._trials: list[FrozenTrial] | None = None  # as last read; this process alone writes them
+        name = study_name(storage, spec.name, cell.name)
         try:
-            self.study_id = storage.get_study_id_from_name(cell.name)
+            self.study_id = storage.get_study_id_from_name(name)
         except KeyError:
-            self.study_id = storage.create_new_study([StudyDirection.MAXIMIZE], cell.name)
+            self.study_id = storage.create_new_study([StudyDirection.MAXIMIZE], name)
         self.budgets = [spec.search.trials if cell.space else 0]  # of search trials, after each round of widening
         self.settled = not spec.search.widen or not cell.space  # no round can follow
         self.widest = boundary.widest(cell) if spec.search.widen else dict(cell.space)
@@ -150,7 +129,13 @@ class CellSearch:
     @property
     def trials(self) -> list[FrozenTrial]:
         """The search trials, by number."""
-        return self.storage.get_all_trials(self.study_id, deepcopy=False)
+        if self._trials is None:
+            self._trials = self.storage.get_all_trials(self.study_id, deepcopy=False)
+        return self._trials
+
+    def forget(self) -> None:
+        """Read the trials anew when they are next wanted."""
+        self._trials = None
 
     @property
     def searched(self) -> bool:
@@ -229,6 +214,7 @@ class CellSearch:
             state=TrialState.RUNNING, params=suggested.params, distributions=self.distributions,
             system_attrs=suggested.system_attrs,
         )  # fmt: skip
+        self.forget()
         trial_id = self.storage.create_new_trial(self.study_id, template)
         return self.assignment(self.storage.get_trial(trial_id))
 
@@ -286,7 +272,10 @@ class CellSearch:
             if outcome.status != "failed":
                 self.ended_confirms.add(key)
             return
+        self.forget()
         trial_id = self.storage.get_trial_id_from_study_id_trial_number(self.study_id, assignment.number)
+        if self.storage.get_trial(trial_id).state.is_finished():
+            return  # a try before this one got through, though its answer did not
         kept = {key: rows[-1][1][key] for key in self.spec.search.constraints if rows and key in rows[-1][1]}
         for key, value in {**ended, **kept, **outcome.metrics}.items():
             self.storage.set_trial_user_attr(trial_id, key, value)
@@ -298,11 +287,13 @@ class CellSearch:
                 self.storage.set_trial_intermediate_value(trial_id, epoch, row["val/accuracy"])
         value = WORST if outcome.status == "diverged" else outcome.metrics["val/accuracy"]
         state = TrialState.PRUNED if outcome.status == "pruned" else TrialState.COMPLETE
-        if assignment.number in self._judged:
-            arena, here = self._judged.pop(assignment.number)
-            for key, attr in arena.leave(here, state, value).items():
-                self.storage.set_trial_system_attr(trial_id, key, attr)
+        judged = self._judged.get(assignment.number)
+        for key, attr in judged[0].attributes(judged[1]).items() if judged else ():
+            self.storage.set_trial_system_attr(trial_id, key, attr)
         self.storage.set_trial_state_values(trial_id, state, [value])
+        if judged:
+            judged[0].leave(judged[1], state, value)
+            del self._judged[assignment.number]
 
     def _ended(self, trial: FrozenTrial) -> bool:
         return trial.state.is_finished() or trial.number in self.failed
@@ -396,7 +387,9 @@ class Ledger:
         """A trial to start now: first those a former process left, then the cell with the fewest; None if none may."""
         self._widen()
         if self.waiting:
-            return self._start(self.waiting.pop(0))
+            started = self._start(self.waiting[0])
+            self.waiting.pop(0)
+            return started
         for cell in sorted(self.cells.values(), key=self._handed_out):
             found = cell.next_search() or next(
                 (t for t in cell.confirm() if t.folder not in self.started and not cell.confirmed(t)), None
@@ -414,6 +407,14 @@ class Ledger:
             and all(t.folder in self.started or cell.confirmed(t) for t in cell.confirm())
             for cell in self.cells.values()
         )
+
+    def recall(self) -> None:
+        """After the storage was away: what it took without our hearing of it is handed out after all."""
+        for cell in self.cells.values():
+            cell.forget()
+        known = {trial.folder for trial in self.waiting} | set(self.started)
+        unfinished = (trial for cell in self.cells.values() for trial in cell.unfinished())
+        self.waiting += [trial for trial in unfinished if trial.folder not in known]
 
     def ended(self) -> list[Assignment]:
         """Every trial that has ended, the confirm trials of a superseded configuration left out."""

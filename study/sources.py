@@ -6,6 +6,7 @@ Everything here works on plain mappings; `study.spec` says what they mean.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,10 @@ def extended(given: Tree, path: Path | None, chain: Sequence[str] = ()) -> Tree:
     if str(below.resolve()) in chain:
         raise Refused("extends", parent, "the specs extend each other in a circle", "let one of them stand alone")
     under = extended(tree(read(below, "extends"), str(below)), below, chain)
-    own = {key: value for key, value in given.items() if key != "extends"}
-    return laid({key: value for key, value in under.items() if key != "name"}, own)
+    own = {key: value for key, value in plain(given).items() if key != "extends"}
+    whole = laid({key: value for key, value in plain(under).items() if key != "name"}, own)
+    sections = [section for section in map(_small_section, (under, given)) if section is not None]
+    return {**whole, "small": reduce(merge, sections)} if sections else whole  # its nulls take out keys of the whole
 
 
 def beside(path: Path | None, request: str) -> Path | str:
@@ -83,15 +86,20 @@ def beside(path: Path | None, request: str) -> Path | str:
 
 def small(given: Tree) -> Tree | None:
     """`given` at small scale: NAME-small, with the `small` section laid on the rest; None without a section."""
-    section = given.get("small")
+    section = _small_section(given)
     if section is None:
         return None
-    if not isinstance(section, Mapping):
-        raise Refused("small", section, "a part of the spec is wanted", "for example small: {base: {epochs: 3}}")
     for key in ("name", "small", "extends"):
         if key in section:
             raise Refused(f"small/{key}", section[key], "is not set there", f"set {key} at the top of the spec")
-    return laid({**plain(given), "name": f"{given.get('name', '')}-small"}, section, "small/")
+    return laid({**plain(given), "name": f"{given.get('name')}-small"}, section, "small/")
+
+
+def _small_section(given: Tree) -> Mapping[str, Any] | None:
+    section = given.get("small")
+    if section is not None and not isinstance(section, Mapping):
+        raise Refused("small", section, "a part of the spec is wanted", "for example small: {base: {epochs: 3}}")
+    return section
 
 
 def plain(given: Tree) -> Tree:

@@ -11,12 +11,14 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # ours is the patience with a server that is away
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
 import pandas as pd
 from mlflow import MlflowClient
@@ -24,12 +26,15 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from study.patience import Anchor, passing
 from trainables.errors import Refused
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints tracebacks of what we try again
 
 LIMIT = 1000  # metrics in one request, MLflow's own bound
 TEXT_LIMIT = 4900  # characters of an experiment's tag
+AWAY = ("TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED")  # what may pass, of MLflow's errors
 
 
 def default_uri(directory: Path) -> str:
@@ -37,12 +42,29 @@ def default_uri(directory: Path) -> str:
     return f"sqlite:///{directory.resolve()}/mlflow.db"
 
 
+def passes(error: Exception) -> bool:
+    """Whether the error is that of a store which is away, locked or full: a further try may succeed."""
+    if isinstance(error, MlflowException):
+        return error.error_code in AWAY
+    return isinstance(error, SQLAlchemyError) or passing(error)
+
+
 @dataclass
 class Record:
-    """An open run: where it is, and the last step it holds."""
+    """An open run: where it is, and the last step it holds.
+
+    `stamps` are the times of its steps (ms): a metric written again at the same time is not there twice.
+    """
 
     run_id: str
     last_step: int = 0
+    reopened: bool = field(default=False, compare=False)
+    stamps: dict[int, int] = field(default_factory=dict, compare=False)
+    latest: dict[str, float] = field(default_factory=dict, compare=False)  # metrics that this process logged
+
+    def stamp(self, step: int) -> int:
+        """When the step was first written."""
+        return self.stamps.setdefault(step, int(time.time() * 1000))
 
 
 class Store:
@@ -54,6 +76,7 @@ class Store:
         Raises Refused when the store cannot be reached, holds no such experiment, or one of another `study_id`.
         """
         self.uri, self.experiment = uri, experiment
+        self.anchor: Anchor | None = None
         with _reachable(uri):
             self.client = MlflowClient(tracking_uri=uri)
             found = self.client.get_experiment_by_name(experiment)
@@ -73,6 +96,16 @@ class Store:
         self.experiment_id = found.experiment_id
 
     # Writing
+
+    def hold(self) -> None:
+        """From now on a database in a file is put back if somebody deletes it, and `check` says so."""
+        if self.uri.startswith("sqlite:///"):
+            self.anchor = Anchor(Path(self.uri.removeprefix("sqlite:///")))
+
+    def check(self) -> None:
+        """Raises Gone where the database was deleted since `hold`."""
+        if self.anchor is not None:
+            self.anchor.check()
 
     def describe(self, tags: Mapping[str, str]) -> None:
         """Facts about the whole study, as tags of its experiment."""
@@ -100,7 +133,7 @@ class Store:
             self.client.update_run(known.info.run_id, status="RUNNING")
             self.client.log_batch(known.info.run_id, tags=[RunTag(key, text) for key, text in tags.items()])
             history = self.client.get_metric_history(known.info.run_id, "train/loss")
-            return Record(known.info.run_id, max((point.step for point in history), default=0))
+            return Record(known.info.run_id, max((point.step for point in history), default=0), reopened=True)
         nesting = {"mlflow.parentRunId": parent} if parent else {}
         run = self.client.create_run(self.experiment_id, tags={**tags, **nesting}, run_name=name)
         self.client.log_batch(run.info.run_id, params=[Param(key, str(value)) for key, value in params.items()])
@@ -111,17 +144,18 @@ class Store:
 
         A step's train/loss is written last: it is what tells a step that is there from one that was cut off.
         """
-        now = int(time.time() * 1000)
         fresh = [(step, row) for step, row in rows if step > record.last_step]
         batch: list[Metric] = []
         for step, row in fresh:
-            whole = [Metric(key, row[key], now, step) for key in sorted(row, key="train/loss".__eq__)]
+            whole = [Metric(key, row[key], record.stamp(step), step) for key in sorted(row, key="train/loss".__eq__)]
             if len(batch) + len(whole) > LIMIT:
                 self._log_metrics(record.run_id, batch)
                 batch = []
             batch += whole
         self._log_metrics(record.run_id, batch)
-        record.last_step = max((step for step, _ in fresh), default=record.last_step)
+        for step, row in fresh:
+            record.latest |= row
+            record.last_step = max(record.last_step, step)
 
     def _log_metrics(self, run_id: str, metrics: list[Metric]) -> None:
         for start in range(0, len(metrics), LIMIT):
@@ -129,8 +163,8 @@ class Store:
 
     def close(self, record: Record, tags: Mapping[str, str], metrics: Mapping[str, float], *, ok: bool) -> None:
         """Final metrics (once, whatever `log` wrote), final tags, and the run's end."""
-        now = int(time.time() * 1000)
-        held = self.client.get_run(record.run_id).data.metrics if metrics else {}
+        held = self.client.get_run(record.run_id).data.metrics if metrics and record.reopened else record.latest
+        now = record.stamp(record.last_step)
         self.client.log_batch(
             record.run_id,
             metrics=[Metric(k, v, now, record.last_step) for k, v in metrics.items() if held.get(k) != v],

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import time
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +24,8 @@ Status = Literal["running", "complete", "diverged"]
 class Progress:
     """What happened since the last call: `rows` of metrics by epoch, and how the trial stands.
 
-    `final` holds test metrics after the last epoch, `step` and `reason` say where and why a trial diverged.
+    `final` holds test metrics after the last epoch, `step` and `reason` say where and why a trial diverged, `seconds`
+    is what it trained and evaluated, `warning` what went wrong beside it.
     """
 
     status: Status
@@ -30,12 +33,22 @@ class Progress:
     final: dict[str, float] = field(default_factory=dict)
     step: int | None = None
     reason: str | None = None
+    seconds: float = 0.0
+    warning: str | None = None
+
+    def then(self, later: Progress) -> Progress:
+        """This and what came after it, as one."""
+        return replace(
+            later, rows=self.rows + later.rows, seconds=self.seconds + later.seconds,
+            warning=self.warning or later.warning,
+        )  # fmt: skip
 
 
 class CheckpointedTrial:
     """`Trial` with a checkpoint in `folder` at the end of an epoch, at most one every `every` seconds.
 
-    A checkpoint is written whole or not at all; a new process given the same folder continues from it.
+    A checkpoint is written whole or not at all; a new process given the same folder continues from it. One that cannot
+    be written, as on a full disk, costs a warning: the trial goes on, and a kill would throw it back to the one before.
     """
 
     def __init__(self, config: TrialConfig, splits: Splits, folder: Path, *, test: bool, every: float = 5.0) -> None:
@@ -48,17 +61,19 @@ class CheckpointedTrial:
 
     def advance(self) -> Progress:
         """Train one epoch, or only test if none is left. After a restart, earlier rows are handed out again."""
+        began = time.monotonic()
         try:
             if not self.trial.finished:
                 self.trial.run_epoch()
             final = self.trial.run_test() if self.test and self.trial.finished else {}
         except Diverged as end:
-            return Progress("diverged", self._rows(), step=end.step, reason=end.reason)
+            seconds = time.monotonic() - began
+            return Progress("diverged", self._rows(), step=end.step, reason=end.reason, seconds=seconds)
+        seconds = time.monotonic() - began
         if self.trial.finished:
-            return Progress("complete", self._rows(), final)
-        if time.monotonic() - self.saved_at >= self.every:
-            self._save()
-        return Progress("running", self._rows())
+            return Progress("complete", self._rows(), final, seconds=seconds)
+        warning = self._save() if time.monotonic() - self.saved_at >= self.every else None
+        return Progress("running", self._rows(), seconds=seconds, warning=warning)
 
     def _rows(self) -> list[tuple[int, dict[str, float]]]:
         rows = list(enumerate(self.trial.rows, start=1))[self.unsent :]
@@ -75,12 +90,21 @@ class CheckpointedTrial:
             return None
         return state
 
-    def _save(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(f".{os.getpid()}")  # a worker that a killed driver left may still write
-        with partial.open("wb") as file:
-            torch.save(self.trial.state_dict(), file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.path)
+    def _save(self) -> str | None:
+        """Write a checkpoint; returns a warning if that cannot be done."""
         self.saved_at = time.monotonic()
+        whole = io.BytesIO()
+        torch.save(self.trial.state_dict(), whole)
+        partial = self.path.with_suffix(f".{os.getpid()}")  # a worker that a killed driver left may still write
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                file.write(whole.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(self.path)
+        except OSError as error:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            return f"checkpoints cannot be written in {self.path.parent.parent} ({error.strerror}); trials go on"
+        return None

@@ -41,7 +41,7 @@ class Law:
 
     @property
     def text(self) -> str:
-        return f"n^{number(self.power).replace('.00', '').replace('.50', '.5')}"
+        return {-0.5: "1/√n", -1.0: "1/n"}[self.power]
 
     @property
     def confirms(self) -> str:
@@ -76,7 +76,7 @@ class Slopes:
         if len(known) < 2:
             return "there are too few batch sizes to see whether it bends"
         first, last = known[0], known[-1]
-        ends = (f"{number(part.effect.mean)} ({part.label})" for part in (first, last))
+        ends = (f"{number(round(part.effect.mean, 2) + 0.0)} ({part.label})" for part in (first, last))
         return f"locally it goes from {' to '.join(ends)}"
 
 
@@ -99,8 +99,11 @@ def _status(whole: Status, local: Sequence[Status | None]) -> Status:
 
 def judged(found: Slopes, law: Law, quantity: str, parts: Sequence[Part], more: str = "") -> Judgement:
     """The verdict, in a sentence about `quantity`."""
-    ends = {"confirmed": f"as {law.text} predicts", "refuted": f"not as {law.text} predicts",
-            "undecided": f"which does not decide whether it goes as {law.text}"}[found.status]  # fmt: skip
+    ends = {
+        "confirmed": f"as {law.text} has it",
+        "refuted": f"not to {number(law.power)} throughout, as {law.text} has it",
+        "undecided": f"which does not decide whether it goes as {law.text}, {number(law.power)}",
+    }[found.status]
     told = ranged(found.whole.mean, found.whole.low, found.whole.high)
     sentence = f"{quantity} goes as n to the power {told} over {seeds(found.whole.n)}, {ends}; {found.bend()}.{more}"
     return Judgement(found.status, found.whole, "slope", sentence, (*found.local, *parts))
@@ -147,10 +150,11 @@ class Forecast:
 
 
 def _ends(column: pd.Series, law: str) -> tuple[float, float, float]:
-    estimate = interval(column.dropna())
+    """Geometric mean and interval over seeds, as the axes and the slopes are logarithmic; laws have no bars."""
+    estimate = interval(np.log(column.dropna())).through(math.exp)
     if law != laws.MEASURED or math.isnan(estimate.low):
         return estimate.mean, estimate.mean, estimate.mean
-    return estimate.mean, max(estimate.low, estimate.mean / 10), estimate.high
+    return estimate.mean, estimate.low, estimate.high
 
 
 def power_through(values: pd.DataFrame, power: float, fitted: Sequence[int]) -> pd.DataFrame:

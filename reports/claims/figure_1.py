@@ -27,7 +27,7 @@ def decide(results: Results) -> Judgement:
     doubt = "" if status != "undecided" else f", which {seeds(effect.n)} cannot tell from no change"
     told = ranged(effect.mean, effect.low, effect.high, POINTS)
     sentence = (
-        f"{arm}'s test accuracy {verb} from batch size {sizes[0]} to {sizes[-1]}: by {told} per "
+        f"{arm}'s test accuracy {verb} from batch size {sizes[0]} to {sizes[-1]}: {told} per "
         f"doubling{doubt}.{diverged(results, [arm])}"
     )
     parts = tuple(Part(f"test accuracy at {size}", hundredfold(interval(table[size].dropna())), "%") for size in sizes)

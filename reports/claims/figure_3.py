@@ -17,7 +17,7 @@ from study.statistics import interval
 
 PREFIX = "probe/gradient_law/"
 LAW = Law(-0.5, 0.05)
-NAMES = ("paper: n^−1/2", "corrected: folded normal, entry by entry")
+NAMES = ("paper: 1/√n", "corrected: folded normal, entry by entry")
 
 
 def by_size(results: Results, kind: str, layer: str) -> pd.DataFrame:
@@ -62,7 +62,7 @@ def decide(results: Results) -> Judgement:
     values = by_size(results, "measured", first)
     paper, corrected = forecast(results, first).errors()
     more = (
-        f" On batch sizes that neither law was fitted to, n^−1/2 is off by {number(paper.mean)} % and the folded "
+        f" On batch sizes that neither law was fitted to, 1/√n is off by {number(paper.mean)} % and the folded "
         f"normal, predicted entry by entry, by {number(corrected.mean)} % (root mean square)."
     )
     return judged(
@@ -81,8 +81,8 @@ def data(results: Results) -> pd.DataFrame:
 
 CLAIM = Claim(
     name="figure-3",
-    title="The mean gradient shrinks as n^−1/2",
-    says="The mean absolute gradient E|g| of the first fully connected layer at the first step is ∝ n^−1/2 (equation "
+    title="The mean gradient shrinks as 1/√n",
+    says="The mean absolute gradient E|g| of the first fully connected layer at the first step is ∝ 1/√n (equation "
     "4, figure 3), from batch size 32 to 60,000.",
     statistic=f"E|g| of the first fully connected layer at initialisation. {AGAINST}",
     confirms=LAW.confirms,
@@ -92,7 +92,8 @@ CLAIM = Claim(
         "figure-3",
         "E|g| against batch size",
         lambda _: (
-            "Mean absolute gradient at initialisation, mean over seeds with 95 % intervals. Dashed: n^−1/2 through "
+            "Mean absolute gradient at initialisation, geometric mean over seeds with 95 % intervals. Dashed: 1/√n "
+            "through "
             "the smallest batch size. Line: the folded normal of each entry's own mean and spread, measured on "
             "other images at the smallest batch size, with the finite-population factor. Hollow: fitted on; filled: "
             "held out of every fit. Dotted: the gradient noise scale B = tr Σ/|G|² (McCandlish 2018)."

@@ -51,7 +51,7 @@ def data(results: Results) -> pd.DataFrame:
     table = curves(results, EPOCHS, [home(results)])
     table = table.groupby(["batch_size", "epoch"], as_index=False)["value"].mean().assign(seed=0)
     table = table.assign(panel="", line="n = " + table["batch_size"].astype(str))
-    return table.reindex(columns=epochs.COLUMNS)
+    return pd.DataFrame(table[epochs.COLUMNS])
 
 
 CLAIM = Claim(

@@ -86,10 +86,9 @@ def decide_baseline(quantity: Quantity, results: Results) -> Judgement:
         "undecided": "may or may not fluctuate more",
     }[status]
     sentence = (
-        f"The baseline's {quantity.name} {verb} in its first {end} epochs than afterwards: by "
-        f"{ranged(effect.mean, effect.low, effect.high, per_epoch)} more, over {seeds(effect.n)}; after the last "
-        f"epoch the seeds' standard deviation is {number(deviation.mean)} "
-        f"{quantity.unit}.{diverged(results, [BASELINE])}"
+        f"The baseline's {quantity.name} {verb} in its first {end} epochs than afterwards: early minus late is "
+        f"{ranged(effect.mean, effect.low, effect.high, per_epoch)} over {seeds(effect.n)}; after the last epoch the "
+        f"seeds' standard deviation is {number(deviation.mean)} {quantity.unit}.{diverged(results, [BASELINE])}"
     )
     return Judgement(status, effect, per_epoch, sentence, tuple(parts))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pandas as pd
 
-from reports.claims.claim import Claim, Judgement
+from reports.claims.claim import Claim, Judgement, Missing
 from reports.claims.evidence import at_epoch, called, drawable, ends, home, images, layers
 from reports.claims.exponents import AGAINST, Law, judged, slopes
 from reports.claims.strides import folded_curve, forecast
@@ -14,7 +16,7 @@ from reports.results import Results
 
 KEY = "probe/distance/mean/"
 LAW = Law(-0.5, 0.05)
-NAMES = ("paper: n^−1/2", "folded normal")
+NAMES = ("paper: 1/√n", "folded normal")
 
 
 def decide(results: Results) -> Judgement:
@@ -26,6 +28,9 @@ def decide(results: Results) -> Judgement:
         for layer in ends(known)
         if layer != main
     ]
+    with suppress(Missing):
+        ratio = at_epoch(results, f"probe/distance/ratio/{main}", home(results))
+        parts.append(slopes(ratio, total, LAW).part("E|g| / E(h): one curvature for all, as in the paper"))
     return judged(found, LAW, "The mean distance E|d| of a weight from its minimum", parts)
 
 
@@ -41,9 +46,9 @@ def data(results: Results) -> pd.DataFrame:
 
 CLAIM = Claim(
     name="section-5.1",
-    title="The distance to the minimum shrinks as n^−1/2",
+    title="The distance to the minimum shrinks as 1/√n",
     says="The mean distance of a parameter from its nearest minimum, E|d| = E|g|/2a with 2a the second derivative, is "
-    "∝ n^−1/2: large batches leave every parameter centred on its minimum (section 5.1, equation 28).",
+    "∝ 1/√n: large batches leave every parameter centred on its minimum (section 5.1, equation 28).",
     statistic="E|d| = mean of |g|/|h| over all weights at the first step, h the diagonal of the Gauss–Newton "
     f"matrix. {AGAINST}",
     confirms=LAW.confirms,

@@ -81,7 +81,7 @@ def data(results: Results) -> pd.DataFrame:
     layer = mean["metric"].str.removeprefix(prefix)
     mean = mean.assign(panel=mean["arm"], line=layer.str.removesuffix(".weight"), order=layer.map(in_order))
     mean = mean.sort_values(["arm", "order", "epoch"], key=lambda c: c.ne(WARM) if c.name == "arm" else c)
-    return mean.reindex(columns=epochs.COLUMNS)
+    return pd.DataFrame(mean[epochs.COLUMNS])
 
 
 def _chart(table: pd.DataFrame, results: Results) -> object:

@@ -19,7 +19,7 @@ def _line(x: list[float], y: list[float], colour: str, dash: list[int] | None = 
     return mark.encode(x=_X, y=_Y, order="order:Q")
 
 
-def _text(x: float, y: float, text: str, colour: str = look.INK, align: str = "left") -> alt.Chart:
+def _text(x: float, y: float, text: str, colour: str = look.NOTE, align: str = "left") -> alt.Chart:
     frame = pd.DataFrame({"w": [x], "L": [y], "text": [text]})
     return alt.Chart(frame).mark_text(fontSize=13, color=colour, align=align).encode(x=_X, y=_Y, text="text:N")
 
@@ -70,10 +70,10 @@ def parabola() -> alt.LayerChart:
         _line([0, 0], [-0.1, 0.25], look.COLOURS[6], [4, 3], 1.4),
         _line([0.03, at - 0.03], [-0.1, -0.1], ORANGE, width=1.8),
         _dot(at, here, ORANGE),
-        _text(at + 0.12, here - 0.12, "wᵢ", ORANGE),
-        _text(-0.12, -0.12, "bᵢ", align="right"),
-        _text(at / 2, -0.34, "dᵢ = gᵢ / 2aᵢ", ORANGE, align="center"),
-        _text(-1.95, 2.45, "aᵢ(w − bᵢ)² + cᵢ", GREEN, align="left"),
+        _text(at + 0.12, here - 0.12, "w", ORANGE),
+        _text(-0.12, -0.12, "b", align="right"),
+        _text(at / 2, -0.34, "d = g / 2a", ORANGE, align="center"),
+        _text(-1.25, 2.2, "a(w − b)² + c", GREEN, align="left"),
         _text(2.3, 2.75, "loss", BLUE, align="left"),
     )
 

@@ -90,7 +90,7 @@ def data(key: str, law: Law, curve: Curve, names: tuple[str, str], results: Resu
 
 def _claim(name: str, title: str, says: str, key: str, law: Law, curve: Curve, corrected: str, quantity: str, unit: str,
            note: str) -> Claim:  # fmt: skip
-    names = (f"paper: {law.text.replace('−0.5', '−1/2')}", corrected)
+    names = (f"paper: {law.text}", corrected)
     return Claim(
         name=name,
         title=title,
@@ -102,7 +102,7 @@ def _claim(name: str, title: str, says: str, key: str, law: Law, curve: Curve, c
         figure=Figure(
             name,
             quantity,
-            lambda _: f"{quantity}, mean over seeds with 95 % intervals. {HELD_OUT}",
+            lambda _: f"{quantity}, geometric mean over seeds with 95 % intervals. {HELD_OUT}",
             drawable(partial(data, key, law, curve, names)),
             lambda table, _: laws.chart(table, unit),
             "No trial has measured strides at four batch sizes yet.",
@@ -113,8 +113,8 @@ def _claim(name: str, title: str, says: str, key: str, law: Law, curve: Curve, c
 
 FIGURE_4 = _claim(
     "figure-4",
-    "The normalised parameter stride shrinks as n^−1/2",
-    "The parameter stride of the first epoch over its learning rate, E|Δw|/lr, is ∝ n^−1/2 (equation 6, figure 4).",
+    "The normalised parameter stride shrinks as 1/√n",
+    "The parameter stride of the first epoch over its learning rate, E|Δw|/lr, is ∝ 1/√n (equation 6, figure 4).",
     "probe/stride/normalised/",
     Law(-0.5, 0.05),
     folded_curve,
@@ -126,8 +126,8 @@ FIGURE_4 = _claim(
 )
 FIGURE_7 = _claim(
     "figure-7",
-    "The normalised loss stride shrinks as n^−1",
-    "The loss stride of the first epoch over its learning rate, mean g², is ∝ n^−1 (equation 8, figure 7).",
+    "The normalised loss stride shrinks as 1/n",
+    "The loss stride of the first epoch over its learning rate, mean g², is ∝ 1/n (equation 8, figure 7).",
     "probe/loss_stride/normalised/",
     Law(-1.0, 0.1),
     square_curve,

@@ -11,24 +11,17 @@ COLUMNS = ["line", "x", "mean", "low", "high", "seeds"]
 HEIGHT = 300
 
 
-def chart(table: pd.DataFrame, x: str, y: str, *, sizes: bool = True, log: bool = False, form: str = "~g",
+def chart(table: pd.DataFrame, x: str, y: str, *, sizes: bool = True, log: bool = False, form: str = "~f",
           rule: float | None = None) -> alt.LayerChart:  # fmt: skip
     """`table` has COLUMNS; `sizes`: x is a batch size, on a logarithmic axis; `rule`: a line at this height."""
     lines, at = list(dict.fromkeys(table["line"])), sorted(set(table["x"]))
-    ends = pd.concat([table["mean"], table["low"], table["high"]])
     if log:
-        ends = ends[ends > 0]
-        scale = alt.Scale(type="log", nice=False, domain=[float(ends.min()) / 1.15, float(ends.max()) * 1.15])
+        scale, axis = alt.Scale(type="log", nice=False, padding=12), look.LOG_AXIS
     else:
-        scale = alt.Scale(
-            nice=False, domain=look.domain(ends if rule is None else pd.concat([ends, pd.Series([rule])]))
-        )
-    axis = look.LOG_AXIS if log else alt.Axis(format=form, tickCount=6)
-    across = (
-        alt.Scale(type="log", base=2, nice=False, domain=[at[0] / 1.4, at[-1] * 1.4])
-        if sizes
-        else alt.Scale(nice=False)
-    )
+        scale, axis = alt.Scale(zero=False, nice=False, padding=12), alt.Axis(format=form, tickCount=6)
+    across = alt.Scale(nice=False, padding=16)
+    if sizes:
+        across = alt.Scale(type="log", base=2, nice=False, domain=[at[0] / 1.4, at[-1] * 1.4])
     colours = [look.COLOURS[number % len(look.COLOURS)] for number in range(len(lines))]
     shapes = [look.SHAPES[number % len(look.SHAPES)] for number in range(len(lines))]
     legend = alt.Legend() if len(lines) > 1 else None

@@ -19,7 +19,7 @@ def chart(table: pd.DataFrame, axis: str, *, none: float = 0.0, margin: float | 
         ends = pd.concat([ends, pd.Series([none - margin, none + margin])])
     air = 0.06 * max(float(ends.max() - ends.min()), 1e-9)
     scale = alt.Scale(domain=[float(ends.min()) - air, float(ends.max()) + air], nice=False)
-    x = alt.X("mean:Q", title=axis, scale=scale, axis=alt.Axis(format="~g", tickCount=7))
+    x = alt.X("mean:Q", title=axis, scale=scale, axis=alt.Axis(format="~f", tickCount=7))
     y = alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(labelLimit=260, grid=False, domain=False, ticks=False))
     base = alt.Chart(table).encode(
         y=y,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 import pandas as pd
 
@@ -16,7 +18,7 @@ def chart(
     table: pd.DataFrame,
     quantity: str,
     *,
-    form: str = "~g",
+    form: str = "~f",
     log: bool = False,
     until: float | None = None,
     spread: bool = True,
@@ -28,15 +30,13 @@ def chart(
     domain = look.domain(ends) if not log else [float(ends[ends > 0].min()) / 1.15, float(ends.max()) * 1.15]
     drawn = []
     for number, panel in enumerate(panels):
-        first = number % columns == 0
-        y = alt.Y(
-            "value:Q",
-            title=quantity if first else None,
-            scale=alt.Scale(type="log", domain=domain, nice=False) if log else alt.Scale(domain=domain, nice=False),
-            axis=look.LOG_AXIS if log else alt.Axis(format=form, tickCount=6),
-        )
+        axis: dict[str, Any] = {
+            "title": quantity if number % columns == 0 else None,
+            "scale": alt.Scale(domain=domain, nice=False, **({"type": "log"} if log else {})),
+            "axis": look.LOG_AXIS if log else alt.Axis(format=form, tickCount=6),
+        }
         here = table[table["panel"] == panel]
-        layers = _layers(here, y, lines, spread=spread and here["seed"].nunique() > 1, ordinal=len(lines) > 3)
+        layers = _layers(here, axis, lines, spread=spread and here["seed"].nunique() > 1, ordinal=len(lines) > 3)
         if until is not None:
             rule = alt.Chart(pd.DataFrame({"epoch": [until]}))
             layers.append(rule.mark_rule(strokeDash=[2, 3], strokeWidth=1.4, color="#888888").encode(x="epoch:Q"))
@@ -45,7 +45,9 @@ def chart(
     return grid(drawn, columns=columns)
 
 
-def _layers(here: pd.DataFrame, y: alt.Y, lines: list[str], *, spread: bool, ordinal: bool) -> list[alt.Chart]:
+def _layers(
+    here: pd.DataFrame, axis: dict[str, Any], lines: list[str], *, spread: bool, ordinal: bool
+) -> list[alt.Chart]:
     colours = look.ramp(len(lines)) if ordinal else [look.COLOURS[at % len(look.COLOURS)] for at in range(len(lines))]
     epochs = max(2, int(here["epoch"].max()))
     base = alt.Chart(here).encode(
@@ -59,7 +61,7 @@ def _layers(here: pd.DataFrame, y: alt.Y, lines: list[str], *, spread: bool, ord
             "line:N",
             scale=alt.Scale(domain=lines, range=colours),
             sort=lines,
-            legend=alt.Legend() if len(lines) > 1 else None,
+            legend=look.SOLID if len(lines) > 1 else None,
         ),
     )
     layers = []
@@ -67,9 +69,8 @@ def _layers(here: pd.DataFrame, y: alt.Y, lines: list[str], *, spread: bool, ord
         band = base.transform_aggregate(
             mean="mean(value)", deviation="stdev(value)", groupby=["line", "epoch"]
         ).transform_calculate(low="datum.mean - datum.deviation", high="datum.mean + datum.deviation")
-        layers.append(
-            band.mark_area(opacity=0.18, clip=True).encode(y=alt.Y("low:Q", scale=y.scale, axis=y.axis), y2="high:Q")
-        )
-        layers.append(base.mark_line(strokeWidth=0.8, opacity=0.5, clip=True).encode(y=y, detail=["seed:N", "line:N"]))
+        layers.append(band.mark_area(opacity=0.18, clip=True).encode(y=alt.Y("low:Q", **axis), y2="high:Q"))
+        thin = base.mark_line(strokeWidth=0.8, opacity=0.5, clip=True)
+        layers.append(thin.encode(y=alt.Y("value:Q", **axis), detail=["seed:N", "line:N"]))
     bold = base.mark_line(strokeWidth=2.2, clip=True)
-    return [*layers, bold.encode(y=alt.Y("mean(value):Q", title=y.title, scale=y.scale, axis=y.axis))]
+    return [*layers, bold.encode(y=alt.Y("mean(value):Q", **axis))]

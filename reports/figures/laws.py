@@ -65,6 +65,6 @@ def _noise_scale(here: pd.DataFrame, x: alt.X, sizes: list[int]) -> list[alt.Cha
     left = float(at.iloc[0]) > (sizes[0] * sizes[-1]) ** 0.5
     return [
         one.mark_rule(strokeDash=[2, 3], strokeWidth=1.4, color="#888888"),
-        one.mark_text(align="right" if left else "left", dx=-5 if left else 5, fontSize=11, color=look.INK)
+        one.mark_text(align="right" if left else "left", dx=-5 if left else 5, fontSize=11, color=look.NOTE)
         .encode(text="text:N", y=alt.value(8)),
     ]  # fmt: skip

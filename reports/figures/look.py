@@ -19,9 +19,11 @@ SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down"
           "triangle-right")  # fmt: skip
 DIVERGED = "M-1,-1L1,1M-1,1L1,-1"  # the path of ×, no arm's shape
 INK, FAINT = "#333333", "#DDDDDD"
+NOTE = "#7F7F7F"  # of words and rules inside a plot, which no style sheet reaches: legible on white and on near-black
 PERCENT = "~%"  # as many digits as the ticks need
 
-LOG_AXIS = alt.Axis(format="~g", tickCount=5)
+LOG_AXIS = alt.Axis(format="~g", tickCount=5, gridOpacity=0.3)
+SOLID = alt.Legend(symbolOpacity=1, symbolType="stroke", symbolStrokeWidth=3)
 
 THEME: dict[str, Any] = {
     "font": "Liberation Sans, Helvetica, Arial, sans-serif",

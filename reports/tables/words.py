@@ -33,6 +33,14 @@ def number(quantity: float) -> str:
 
 
 def ranged(mean: float, low: float, high: float, unit: str = "") -> str:
-    """`"−0.50 [−0.52, −0.48] exponent"`; without an interval only the mean."""
-    told = number(mean) if math.isnan(low) or math.isnan(mean) else f"{number(mean)} [{number(low)}, {number(high)}]"
-    return f"{told} {unit}".strip()
+    """`"−0.496 [−0.521, −0.471] loss"`: with the decimals that the interval's width is worth."""
+    width = high - low
+    if not math.isfinite(width) or width <= 0 or math.isnan(mean):
+        return f"{number(mean)} {unit}".strip()
+    decimals = max(0, 1 - math.floor(math.log10(width)))
+    ends = (low, high)
+    if decimals > 5 or max(map(abs, ends)) >= 1e6:
+        told = [number(each) for each in (mean, *ends)]
+    else:
+        told = [f"{round(each, decimals) + 0.0:,.{decimals}f}".replace("-", "−") for each in (mean, *ends)]
+    return f"{told[0]} [{told[1]}, {told[2]}] {unit}".strip()

@@ -1,7 +1,8 @@
 """How long a step takes, beside torch's own: `make bench`, or `python -m tests.benchmarks.optimizers --help`.
 
-Gradients are of a real batch (zeros occur), the contenders take turns, so that whatever else the machine does meets
-all of them, and the figure is the median of the turns.
+Gradients are of a real batch (zeros occur) and the contenders take turns, so that whatever else the machine does meets
+all of them. The figures are each contender's fastest turn, to which other work added least, and beside its ratio that
+of the medians.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import importlib
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -88,8 +90,22 @@ def gradients(model: nn.Module, images: Tensor, labels: Tensor) -> None:
         warm.step()
 
 
-def turns(contenders: Mapping[str, Callable[[], object]], repeats: int, device: str, warm: int = 2) -> dict[str, float]:
-    """Median seconds of each call over `repeats` turns, after `warm` others."""
+@dataclass(frozen=True)
+class Times:
+    """Seconds of a step, or such seconds relative to another's."""
+
+    fastest: float
+    median: float
+
+    def beside(self, other: Times) -> Times:
+        return Times(self.fastest / other.fastest, self.median / other.median)
+
+
+Rows = dict[str, tuple[Times, Times]]  # seconds, and relative to the fastest of torch's own
+
+
+def turns(contenders: Mapping[str, Callable[[], object]], repeats: int, device: str, warm: int = 2) -> dict[str, Times]:
+    """Seconds of each call over `repeats` turns, after `warm` others."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(repeats + warm):
         for name, call in contenders.items():
@@ -99,7 +115,7 @@ def turns(contenders: Mapping[str, Callable[[], object]], repeats: int, device: 
             wait(device)
             if turn >= warm:
                 seconds[name].append(time.perf_counter() - started)
-    return {name: statistics.median(times) for name, times in seconds.items()}
+    return {name: Times(min(times), statistics.median(times)) for name, times in seconds.items()}
 
 
 def wait(device: str) -> None:
@@ -124,13 +140,13 @@ def contenders(model: nn.Module, makes: Mapping[str, Callable[..., Any]]) -> dic
 def bench_steps(model: nn.Module, repeats: int, device: str) -> None:
     for own, makes in ((SGD, {**OURS, **public_lars()}), (ADAMW, LAMBS)):
         # a few at a time: twelve copies of AlexNet and their buffers would not fit a small machine
-        rows: dict[str, tuple[float, float]] = {}
+        rows: Rows = {}
         names = list(makes)
         for start in range(0, len(names), 4):
             some = {name: makes[name] for name in names[start : start + 4]}
             times = turns(contenders(model, {**own, **some}), repeats, device)
-            best = min(times[name] for name in own)
-            rows |= {name: (seconds, seconds / best) for name, seconds in times.items()}
+            best = min((times[name] for name in own), key=lambda t: t.fastest)
+            rows |= {name: (seconds, seconds.beside(best)) for name, seconds in times.items()}
             gc.collect()
         table(rows, BOUNDS)
 
@@ -159,9 +175,9 @@ def bench_curvature(build: Callable[[], nn.Module], images: Tensor, labels: Tens
         model = build().to(device)
         calls[name] = repeated(training(model, make(model.parameters())), count)
         steps[name] = count
-    times = {name: seconds / steps[name] for name, seconds in turns(calls, repeats, device, warm=1).items()}
-    plain = times["plain (SGD)"]
-    table({name: (seconds, seconds / plain) for name, seconds in times.items()}, CURVATURE_BOUNDS)
+    times = turns(calls, repeats, device, warm=1)
+    times = {name: Times(t.fastest / steps[name], t.median / steps[name]) for name, t in times.items()}
+    table({name: (seconds, seconds.beside(times["plain (SGD)"])) for name, seconds in times.items()}, CURVATURE_BOUNDS)
 
 
 def repeated(call: Callable[[], None], count: int) -> Callable[[], None]:
@@ -172,12 +188,13 @@ def repeated(call: Callable[[], None], count: int) -> Callable[[], None]:
     return calls
 
 
-def table(rows: Mapping[str, tuple[float, float]], bounds: Mapping[str, float]) -> None:
+def table(rows: Rows, bounds: Mapping[str, float]) -> None:
     for name, (seconds, ratio) in rows.items():
         bound = next((bounds[start] for start in sorted(bounds, reverse=True) if name.startswith(start)), None)
         ours = bound is not None and " of " not in name
-        verdict = f"  at most {bound:<4g} {'yes' if bound and ratio <= bound else 'no'}" if ours else ""
-        print(f"  {name:<30} {seconds * 1e3:9.1f} ms  {ratio:6.2f}{verdict}", flush=True)
+        verdict = f"  at most {bound:<4g} {'yes' if bound and ratio.fastest <= bound else 'no'}" if ours else ""
+        figures = f"{seconds.fastest * 1e3:9.1f} ms  {ratio.fastest:6.2f}  ({ratio.median:5.2f})"
+        print(f"  {name:<30} {figures}{verdict}", flush=True)
 
 
 def main() -> None:
@@ -195,8 +212,8 @@ def main() -> None:
         model = MODELS[name]().to(options.device)
         images, labels = batch(options.batch, options.device)
         gradients(model, images, labels)
-        print(f"{name}, {options.device}, {options.threads} threads, torch {torch.__version__}: a step, and relative "
-              "to the fastest of torch's own")  # fmt: skip
+        print(f"{name}, {options.device}, {options.threads} threads, torch {torch.__version__}: a step, relative to "
+              "the fastest of torch's own, and by medians")  # fmt: skip
         bench_steps(model, options.repeats, options.device)
         if not options.no_curvature:
             print(f"{name}: a training step of {options.batch} images, relative to the plain one")

@@ -8,7 +8,7 @@ import optuna
 import pandas as pd
 from mlflow import MlflowClient
 
-from study.search import open_storage
+from study.storage import open_storage
 from study.store import Store, default_uri
 
 CLOCK = ("run_id", "git_commit", "time/train_seconds")
@@ -20,9 +20,11 @@ def trials(folder: Path, name: str = "smoke") -> pd.DataFrame:
     return frame.drop(columns=list(CLOCK)).sort_values(["cell", "phase", "trial"]).reset_index(drop=True)
 
 
-def histories(folder: Path, name: str = "smoke") -> dict[tuple[str, ...], list[tuple[int, float]]]:
+def histories(
+    folder: Path, name: str = "smoke", uri: str | None = None
+) -> dict[tuple[str, ...], list[tuple[int, float]]]:
     """Every metric of every trial by step, as MLflow holds it: a step twice or missing shows."""
-    client = MlflowClient(default_uri(folder))
+    client = MlflowClient(uri or default_uri(folder))
     experiment = client.get_experiment_by_name(name)
     found = {}
     for run in client.search_runs([experiment.experiment_id], "tags.phase != 'cell'", max_results=1000):

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from study.plan import Assignment, cells
-from study.search import Ledger, Outcome, open_storage
+from study.search import Ledger, Outcome
 from study.spec import Spec
+from study.storage import open_storage
 
 Row = tuple[int, dict[str, float]]
 

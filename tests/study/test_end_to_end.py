@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from scipy import stats
 
 from study.directory import Directory
 from study.run import counts
-from study.store import default_uri
+from study.store import Store, default_uri
 from tests.conftest import run_study
 from tests.study.commands import study
 from tests.study.compare import histories, same, trials
@@ -108,10 +109,11 @@ def test_the_gap_table_can_be_rebuilt_from_mlflow_alone(smoke):
         assert (row["seeds"], row["diverged"]) == (2, 0)
 
 
-def test_one_slot_gives_the_same_study_as_two(smoke, tmp_path):
-    ran = run_study("run", "smoke", "--dir", tmp_path / "one", "--slots", 1)
+@pytest.mark.parametrize("slots", [1, 4])
+def test_one_slot_and_four_give_the_same_study_as_two(smoke, tmp_path, slots):
+    ran = run_study("run", "smoke", "--dir", tmp_path / "s", "--slots", slots)
     assert ran.returncode == 0, ran.stderr
-    same(tmp_path / "one", smoke)
+    same(tmp_path / "s", smoke)
 
 
 def test_another_seed_gives_other_trials(smoke, tmp_path):
@@ -122,8 +124,8 @@ def test_another_seed_gives_other_trials(smoke, tmp_path):
     assert not set(other["config_hash"]) & set(first.loc[first["phase"] == "search", "config_hash"])
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "study.cli", "run", "smoke", "--dir", str(folder)]
+def start(folder: Path, words: Sequence[str] = ("smoke",)) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "study.cli", "run", *words, "--dir", str(folder)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
@@ -150,6 +152,37 @@ def test_a_study_killed_half_way_and_started_again_is_the_same(smoke, tmp_path):
     ran = run_study("run", "smoke", "--dir", folder)
     assert ran.returncode == 0, ran.stderr
     same(folder, smoke)
+
+
+PRUNED = [
+    "search/trials=5", "search/window=3", "search/sampler=random", "search/pruner={name: asha, reduction_factor: 2}",
+    "search/prune_biased=true", "search/widen=true", "search/repeat={sgd/16: 2}", "base/epochs=3", "confirm/seeds=1",
+]  # fmt: skip
+
+
+def test_pruning_widening_and_repeats_depend_on_neither_slots_nor_kills(tmp_path):
+    words = ["run", "smoke", *(word for override in PRUNED for word in ("--set", override)), "--dir"]
+    ran = run_study(*words, tmp_path / "calm", "--slots", 1)
+    assert ran.returncode == 0, ran.stderr
+    killed = tmp_path / "killed"
+    process = start(killed, words[1:-1])
+    wait_for(killed, process, 6)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    ran = run_study(*words, killed, "--slots", 2)
+    assert ran.returncode == 0, ran.stderr
+    same(killed, tmp_path / "calm")
+    found = trials(killed)
+    assert set(found["status"]) >= {"complete", "pruned"}
+    pruned = found[found["status"] == "pruned"]
+    assert set(pruned["phase"]) == {"search"}
+    steps = {place[:3]: len(points) for place, points in histories(killed).items() if place[-1] == "val/accuracy"}
+    for row in pruned.itertuples():
+        assert steps[row.cell, row.phase, str(row.trial)] == int(row.pruned_epoch) < 3
+    assert {count.total for count in counts(Directory(killed)).values()} == {found.groupby("cell").size().max()}
+    cells = Store(default_uri(killed), "smoke").cells().set_index("cell")
+    assert set(cells["pruning"]) == {"asha"}
+    assert "sgd~1/16" in cells.index
 
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(smoke, tmp_path):

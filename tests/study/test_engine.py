@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from rich.console import Console
 
 from study import engine, run
+from study.directory import Directory
 from study.engine import RayTrial, TuneSearcher
 from study.plan import cells, data_key, load_data, search_seed
+from study.progress import Display
 from study.search import Outcome
 from study.spec import load
 from tests.study.commands import study
@@ -77,6 +80,9 @@ class Source:
 
     def report(self, _folder, rows):
         self.log.append(("report", [epoch for epoch, _ in rows]))
+
+    def note(self, seconds, warning):
+        pass
 
     def end(self, _folder, outcome):
         self.log.append(("end", outcome.status, dict(outcome.metrics)))
@@ -206,3 +212,17 @@ def test_failed_trials_end_the_study_with_status_1_and_their_reason(capsys, tmp_
     assert "trials failed, first sgd/16/search-0000-" in " ".join(result.err.split())
     assert "MemoryError: no room" in result.err
     assert [count.failed for count in run.counts(run.Directory(tmp_path / "s")).values()] == [3] * 4
+
+
+def test_a_run_stopped_while_its_last_trials_run_is_not_at_its_end(tmp_path, monkeypatch):
+    """Ctrl-C when everything has been handed out: the next study of a collection must not begin."""
+
+    def stopped(source, *_):
+        while (assignment := source.next()) is not None:
+            source.started(assignment)
+
+    monkeypatch.setattr(engine, "run", stopped)
+    fixed = ["search/trials=0", "arms/sgd/optimizer={lr: 0.1, beta: 0}", "arms/lars/optimizer={gamma: 0.1}"]
+    spec = load("smoke", overrides=fixed)
+    with pytest.raises(run.Interrupted):
+        run.run(spec, Directory(tmp_path), engine.Machine(), None, Display(Console(quiet=True), "smoke", 1))

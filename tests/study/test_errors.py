@@ -113,7 +113,7 @@ def words(*each: object) -> tuple[object, ...]:
 COMMANDS = [
     ("unknown spec", words("run", "quickstrat"), r"SPEC = 'quickstrat': there is no built-in spec .*did you mean 'quickstart'"),
     ("missing file", words("check", "nowhere.yaml"), r"SPEC = 'nowhere\.yaml': the file cannot be read \(No such file"),
-    ("no twin", words("check", "smoke", "--scale", "small"), r"--scale = 'small': there is no built-in spec 'smoke-small'"),
+    ("no twin", words("check", "smoke", "--scale", "small"), r"--scale = 'small': the spec 'smoke' has no small section; leave it out"),
     ("no slots", words("run", "smoke", "--slots", 0), r"--slots = 0: at least one trial runs at once"),
     ("no study there", words("status", "/nowhere"), r"DIR = '/nowhere': holds no study"),
     ("no report without a study", words("report", "/nowhere"), r"DIR = '/nowhere': holds no study"),

@@ -58,6 +58,48 @@ def test_a_range_where_nothing_is_searched_is_refused():
         only(**{"search/trials": 0, "arms/sgd/optimizer/lr": "{low: 0.1, high: 1}"})
 
 
+@pytest.mark.parametrize(("scale", "factor"), [("linear", 4), ("sqrt", 2), ("constant", 1)])
+def test_a_value_follows_the_batch_size(scale, factor):
+    small, large = only(**{"arms/sgd/optimizer/lr": f"{{value: 0.02, at: 16, scale: {scale}}}"})[:2]
+    assert small.fixed["optimizer/lr"] == 0.02
+    assert large.fixed["optimizer/lr"] == pytest.approx(0.02 * factor)
+    assert "optimizer/lr" not in large.space
+
+
+def test_a_field_of_whole_numbers_is_rounded_up():
+    plan = only(**{"base/epochs": "{value: 3, at: 48, scale: linear}", "base/schedule/warmup_epochs": "0.5"})
+    assert [cell.typical.epochs for cell in plan[:2]] == [1, 4]
+    assert all(isinstance(cell.fixed["epochs"], int) for cell in plan)
+
+
+def test_options_of_tricks_follow_the_batch_size_too():
+    scaled = "{batch_size: {value: 3, at: 16, scale: sqrt}, lr: {value: 0.01, at: 16, scale: sqrt}}"
+    plan = only(**{"arms/sgd/trick/first_epoch": scaled})
+    tricks = [cell.typical.trick["first_epoch"] for cell in plan[:2]]
+    assert [(trick.batch_size, trick.lr) for trick in tricks] == [(3, 0.01), (6, 0.02)]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("base/epochs", "{value: 2, at: 16, scale: lineer}",
+         r"epochs/scale = 'lineer': there is no such rule; did you mean 'linear'\? known: constant, linear, sqrt"),
+        ("base/epochs", "{value: 2, at: 16}", r"epochs = .*: a value that depends on the batch size has value"),
+        ("base/epochs", "{value: 2, at: 16, scale: sqrt, low: 1}", r"epochs = .*: a value that depends on the batch"),
+        ("base/epochs", "{value: two, at: 16, scale: sqrt}", r"epochs/value = 'two': a number is wanted"),
+        ("base/epochs", "{value: 2, at: 0, scale: sqrt}", r"epochs/at = 0: a batch size is wanted"),
+        ("arms/sgd/optimizer/momentum", "{value: 0.9, at: 16, scale: linear}",
+         r"arms/sgd/optimizer/momentum = 3\.6: must be less than 1, at batch size 64 \(0\.9 at 16, linear\); change"),
+        ("base/schedule/warmup_epochs", "{value: 1, at: 16, scale: linear}",
+         r"warmup_epochs = 4\.0: must be below epochs = 2, at batch size 64 \(1 at 16, linear\)"),
+        ("arms/sgd/optimizer/speed", "{value: 1, at: 16, scale: linear}", r"optimizer/speed = 1.0: unknown key"),
+    ],
+)  # fmt: skip
+def test_a_value_that_follows_the_batch_size_wrongly_is_refused(key, value, message):
+    with pytest.raises(Refused, match=message):
+        only(**{key: value})
+
+
 def test_search_seeds_never_meet_confirm_seeds():
     spec = load("smoke")
     assert search_seed(spec, 0) == SEARCH_SEEDS
@@ -67,6 +109,13 @@ def test_search_seeds_never_meet_confirm_seeds():
 def test_each_data_set_is_loaded_once():
     plan = only()
     assert list(load_data(plan)) == [data_key(plan[0].typical)]
+
+
+def test_data_that_are_known_are_not_read_again():
+    plan = only()
+    known = load_data(plan)
+    splits = next(iter(known.values()))
+    assert next(iter(load_data(plan, known).values())) is splits
 
 
 def test_a_batch_larger_than_the_training_split_is_refused():

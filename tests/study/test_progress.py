@@ -5,8 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
+from study.estimate import Total
 from study.plan import Assignment, cells
-from study.progress import Display, counts_table, duration
+from study.progress import Display, counts_table, duration, studies_table
 from study.search import Count, Outcome
 from study.spec import load
 
@@ -58,3 +59,20 @@ def test_the_table_has_a_row_a_cell():
     console.print(counts_table({"a/1": Count(5, 2, 1, 1, 1, best=0.875), "b/1": Count(5)}))
     assert "a/1 2/5 1 · 1 1 87.5 %" in shown(console)
     assert "b/1 0/5 · · · –" in shown(console)
+
+
+def test_a_run_of_more_than_ten_minutes_says_what_it_costs():
+    view = display(terminal=False)
+    view.cost(Total(30, 187_500, 24_000_000, 2 * 600.0))
+    assert not shown(view.console)
+    view.cost(Total(30, 187_500, 24_000_000, 2 * 3600.0))
+    told = "smoke is long: 30 trials, 187,500 training steps, 24,000,000 images; roughly 1 h 0 min with 2 at once"
+    assert told in shown(view.console)
+
+
+def test_the_table_of_studies_sums_their_cells():
+    console = Console(file=io.StringIO(), width=100)
+    console.print(studies_table({"a": {"sgd/16": Count(5, done=4, diverged=1), "sgd/64": Count(5, done=2)}, "b": {}}))
+    rows = console.file.getvalue().splitlines()
+    assert rows[1].split() == ["a", "1/2", "7/10", "·", "1", "·"]
+    assert rows[2].split() == ["b", "not", "begun"]

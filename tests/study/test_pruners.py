@@ -6,8 +6,9 @@ import pytest
 
 from study.plan import cells
 from study.pruners import Arena, pruners
-from study.search import Ledger, Outcome, mend, open_storage, pruning
+from study.search import Ledger, Outcome, pruning
 from study.spec import load
+from study.storage import mend, open_storage
 from tests.study.simulation import curve, run, story
 from trainables.errors import Refused
 

@@ -6,8 +6,9 @@ import pytest
 
 from study.plan import cells
 from study.samplers import samplers
-from study.search import Ledger, Outcome, mend, open_storage
+from study.search import Ledger, Outcome
 from study.spec import load
+from study.storage import mend, open_storage
 from tests.study.simulation import curve, rate, run, story
 from trainables.errors import Refused
 

@@ -6,8 +6,9 @@ import optuna
 import pytest
 
 from study.plan import cells
-from study.search import WORST, Ledger, Outcome, mend, open_storage
+from study.search import WORST, Ledger, Outcome
 from study.spec import Spec, load
+from study.storage import mend, open_storage
 from trainables.errors import Refused
 
 OVERRIDES = ["search/trials=9", "search/window=3", "confirm/seeds=2"]

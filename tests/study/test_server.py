@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -15,24 +17,67 @@ import yaml
 from study.store import Store
 from tests.conftest import run_study
 from tests.study.commands import study
+from tests.study.compare import histories
+from tests.study.test_faults import Running
 from tests.study.test_ui import free_port, patient
 
 
+class Server:
+    """`mlflow server` on a port and a database of its own, which can go away and come back."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        words = [
+            "--backend-store-uri",
+            f"sqlite:///{self.folder}/server.db",
+            "--workers",
+            "1",
+            "--port",
+            str(self.port),
+        ]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", *words, "--host", "127.0.0.1"],
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
+            cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        patient(f"{self.address}/health", self.process)
+
+    def stop(self) -> None:
+        os.killpg(self.process.pid, signal.SIGTERM)
+        self.process.wait(timeout=30)
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[str]:
+def running_server(tmp_path_factory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def server(running_server: Server) -> str:
     """Its address."""
-    port = free_port()
-    folder = tmp_path_factory.mktemp("server")
-    words = ["server", "--backend-store-uri", f"sqlite:///{folder}/server.db", "--workers", "1", "--port", str(port)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", *words, "--host", "127.0.0.1"],
-        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
-        cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    patient(f"http://127.0.0.1:{port}/health", process)
-    yield f"http://127.0.0.1:{port}"
-    os.killpg(process.pid, signal.SIGTERM)
-    process.wait(timeout=30)
+    return running_server.address
+
+
+def test_a_server_that_goes_away_and_comes_back_is_waited_for(running_server, smoke, tmp_path):
+    """It is away for as long as it takes to start: some 10 to 20 s."""
+    folder = tmp_path / "s"
+    running = Running(folder, "--tracking-uri", running_server.address, "--set", "name=away")
+    running.until_ended(2)
+    running_server.stop()
+    time.sleep(3)
+    running_server.start()
+    said = running.end(0)
+    assert f"the MLflow store at {running_server.address} does not answer (" in said
+    assert "answers again, after " in said
+    points = histories(folder, "away", running_server.address)
+    assert points == histories(smoke)
+    assert (folder / "report" / "gap.csv").read_text() == (smoke / "report" / "gap.csv").read_text()
 
 
 def test_a_study_on_a_server_gives_the_same_results_and_remembers_where_they_are(capsys, server, smoke, tmp_path):

@@ -1,19 +1,27 @@
+import re
+
 import pytest
+import yaml
 
 from study.plan import cells
 from study.sources import builtin
-from study.spec import Spec, load, parse
+from study.spec import Collection, Spec, load, parse
 from tests.study.commands import SMOKE
 from trainables.errors import Refused
 
+STUDIES = [name for name in builtin() if "studies:" not in builtin()[name].read_text()]
+SMALL = [name for name in STUDIES if re.search("^small:|^extends:", builtin()[name].read_text(), re.MULTILINE)]
 
-@pytest.mark.parametrize("name", builtin())
-def test_every_built_in_spec_is_valid_and_survives_its_own_dump(name):
-    spec = load(name)
-    assert spec.name == name
+
+@pytest.mark.parametrize(("name", "scale"), [(n, None) for n in STUDIES] + [(n, "small") for n in SMALL])
+def test_every_built_in_spec_is_valid_and_survives_its_own_dump(name, scale):
+    spec = load(name, scale=scale)
+    assert spec.name == (f"{name}-{scale}" if scale else name)
     assert spec.question.endswith("?") or name == "smoke"
     assert parse(spec.dump(), "dump") == spec
+    assert not {"extends", "small"} & set(yaml.safe_load(spec.dump()))
     assert len(cells(spec)) == len(spec.arms) * len(spec.batch_sizes)
+    assert scale is None or not spec.resources.gpus
 
 
 def test_a_file_and_the_built_in_name_give_the_same_spec():
@@ -22,6 +30,186 @@ def test_a_file_and_the_built_in_name_give_the_same_spec():
 
 def test_the_small_twin_is_the_built_in_of_that_name():
     assert load("cifar10", scale="small") == load("cifar10-small")
+
+
+TWIN = """
+name: cifar10-small
+question: How much accuracy do large batches cost a narrow AlexNet on a CIFAR-10 subset, and what wins it back?
+base:
+  model: {name: alexnet, width: 0.125, dropout: 0}
+  data: {name: cifar10, train_size: 5120, test_size: 5000, validation: 0.2, augment: false}
+  schedule: {name: cosine, warmup_epochs: 0.5}
+  epochs: 10
+arms:
+  sgd: {optimizer: {name: sgd, momentum: 0.9}}
+  lars: {optimizer: {name: lars, momentum: 0.9}}
+  mclr: {optimizer: {name: mclr, momentum: 0.9}}
+  sgd-discard: {optimizer: {name: sgd, momentum: 0.9}, trick: {discard: {p: 0.3, epochs: 8}}}
+  sgd-first-epoch: {optimizer: {name: sgd, momentum: 0.9}, trick: {first_epoch: {batch_size: 16}}}
+batch_sizes: [32, 128, 512]
+baseline: {arm: sgd, batch_size: 32}
+search: {trials: 8}
+confirm: {seeds: 5}
+"""
+
+
+def test_the_small_section_gives_the_twin_that_was_a_file_of_its_own():
+    """Studies that began before `small:` go on."""
+    old, new = parse(TWIN, "twin"), load("cifar10-small")
+    assert old == new
+    for before, after in zip(cells(old), cells(new), strict=True):
+        assert (before.name, before.typical.hash()) == (after.name, after.typical.hash())
+        assert before.space == after.space
+
+
+BASE = """
+name: base
+question: What?
+base: {model: {name: alexnet, width: 0.03}, data: digits, epochs: 2}
+arms: {sgd: {optimizer: {name: sgd, lr: 0.1}}, lars: {optimizer: {name: lars, gamma: 0.1}}}
+batch_sizes: [16, 64]
+baseline: {arm: sgd, batch_size: 16}
+claims: [figure-1, figure-5]
+small: {base: {epochs: 1}, batch_sizes: [16]}
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes specs, returns the path of the last."""
+
+    def write(**texts):
+        for name, text in texts.items():
+            (tmp_path / f"{name}.yaml").write_text(text)
+        return str(tmp_path / f"{name}.yaml")
+
+    return write
+
+
+def test_an_extension_is_laid_on_what_it_extends_and_so_is_its_small_section(write):
+    own = "extends: base.yaml\nname: own\nclaims: [figure-5]\narms: {lars: null}\nsmall: {base: {precision: bfloat16}}"
+    path = write(base=BASE, own=own)
+    spec, small = load(path), load(path, scale="small")
+    assert (spec.name, spec.question, spec.claims, list(spec.arms)) == ("own", "What?", ("figure-5",), ["sgd"])
+    assert (spec.base["epochs"], spec.batch_sizes) == (2, (16, 64))
+    assert (small.name, small.batch_sizes, list(small.arms)) == ("own-small", (16,), ["sgd"])
+    assert (small.base["epochs"], small.base["precision"]) == (1, "bfloat16")
+
+
+def test_a_built_in_spec_can_be_extended(write):
+    spec = load(write(own="extends: smoke\nname: own\nconfirm: {seeds: 7}"))
+    assert spec == load("smoke", overrides=["name=own", "confirm/seeds=7"])
+
+
+def test_a_null_in_the_small_section_takes_a_key_out(write):
+    path = write(base=BASE.replace("small: {base: {", "small: {base: {model: {width: null}, "))
+    assert load(path, scale="small").base["model"] == {"name": "alexnet"}
+
+
+def test_overrides_come_last(write):
+    assert load(write(base=BASE), scale="small", overrides=["base/epochs=5"]).base["epochs"] == 5
+
+
+def more(**changes):
+    tree = {**yaml.safe_load(BASE), **changes}
+    return yaml.safe_dump(tree)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("extends: quickstrat\nname: own", r"extends = .*'quickstrat'.*did you mean 'quickstart'"),
+        ("extends: 3\nname: own", r"extends = 3: the name of a built-in spec or a file is wanted"),
+        ("extends: absent.yaml\nname: own", r"extends = '.*absent\.yaml': the file cannot be read"),
+        ("extends: own.yaml\nname: own", r"extends = 'own\.yaml': the specs extend each other in a circle"),
+        ("extends: smoke", r"name = None: is required"),
+        ("extends: smoke\nname: own\narms: {lasr: null}", r"arms/lasr = None: null takes out a key, and there is none"),
+        ("extends: smoke\nname: own\nsmall: 3", r"small = 3: a part of the spec is wanted"),
+        (more(small=[1]), r"small = \[1\]: a part of the spec is wanted"),
+        (more(small={"name": "x"}), r"small/name = 'x': is not set there"),
+        (more(small={"base": {"epoch": 3}}), r"small/base/epoch = 3: unknown key; did you mean 'epochs'"),
+        (more(small={"base": {"micro_batch": None}}), r"small/base/micro_batch = None: null takes out a key"),
+        (more(claims=["figure-l"]), r"claims/0 = 'figure-l': none of the claims is called so; did you mean 'figure-"),
+        (more(claims="figure-1"), r"claims = 'figure-1': must be a valid tuple"),
+    ],
+)
+def test_a_spec_that_cannot_be_composed_is_refused(write, text, message):
+    with pytest.raises(Refused, match=message):
+        load(write(own=text))
+
+
+def test_a_circle_of_two_is_refused(write):
+    with pytest.raises(Refused, match=r"extends = 'a\.yaml': the specs extend each other in a circle"):
+        load(write(b="extends: a.yaml\nname: b", a="extends: b.yaml\nname: a"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "scale", "message"),
+    [
+        ("smoke", "small", r"--scale = 'small': the spec 'smoke' has no small section"),
+        ("cifar10", "smal", r"--scale = 'smal': there is no such scale"),
+        ("smoke-small", None, r"--scale = 'small': the spec 'smoke' has no small section"),
+    ],
+)
+def test_a_scale_that_is_not_there_is_refused(request_, scale, message):
+    with pytest.raises(Refused, match=message):
+        load(request_, scale=scale)
+
+
+COLLECTION = "name: both\nquestion: What?\nclaims: [figure-6]\nstudies: [base.yaml, smoke]\n"
+
+
+def test_a_collection_loads_its_studies_with_the_overrides(write):
+    both = load(write(base=BASE, both=COLLECTION))
+    assert isinstance(both, Collection)
+    studies = both.load(["confirm/seeds=9"])
+    assert list(studies) == ["base", "smoke"]
+    assert [spec.confirm.seeds for spec in studies.values()] == [9, 9]
+    assert studies["smoke"] == load("smoke", overrides=["confirm/seeds=9"])
+    assert yaml.safe_load(both.dump(list(studies)))["studies"] == ["base", "smoke"]
+
+
+def test_a_small_collection_is_of_small_studies(write):
+    path = write(base=BASE, both=COLLECTION.replace("smoke", "cifar10"))
+    both = load(path, scale="small")
+    assert both.name == "both-small"
+    assert list(both.load()) == ["base-small", "cifar10-small"]
+
+
+@pytest.mark.parametrize(
+    ("studies", "message"),
+    [
+        ("[figure-l]", r"studies/0 = 'figure-l': there is no built-in spec.*did you mean 'figure-"),
+        ("[smoke, smoke]", r"studies/1 = 'smoke': a second study called smoke"),
+        ("[smoke, paper]", r"studies/1 = 'paper': is a collection itself"),
+        ("[absent.yaml]", r"absent/SPEC = '.*absent\.yaml': the file cannot be read"),
+        ("smoke", r"studies = 'smoke': must be a valid tuple"),
+        ("[smoke]\narms: {}", r"arms = \{\}: unknown key"),
+        ("[smoke]\nclaims: [figure-x]", r"claims/0 = 'figure-x': none of the claims"),
+    ],
+)
+def test_a_bad_collection_is_refused(write, studies, message):
+    with pytest.raises(Refused, match=message):
+        load(write(bad=f"name: bad\nquestion: What?\nstudies: {studies}\n")).load()
+
+
+def test_an_override_that_does_not_fit_a_study_names_it(write):
+    with pytest.raises(Refused, match=r"smoke/base/epoch = 3: unknown key"):
+        load(write(base=BASE, both=COLLECTION.replace("base.yaml, ", ""))).load(["base/epoch=3"])
+
+
+@pytest.mark.parametrize(
+    ("name", "scale"), [("paper", None), ("paper", "small"), ("beyond", None), ("beyond", "small")]
+)
+def test_the_built_in_collections_cover_their_claims(name, scale):
+    collection = load(name, scale=scale)
+    judged = {claim for spec in collection.load().values() for claim in spec.claims} | set(collection.claims)
+    figures = {f"figure-{n}" for n in range(1, 17)} | {"section-3.1", "section-4.2", "section-5.1", "section-5.2"}
+    beyond = {"fixed-steps", "steps-to-target", "nesterov", "remedies", "attempts"}
+    assert judged == (figures if name == "paper" else beyond)
+    for claim in judged:
+        alone = load(claim, scale=scale)
+        assert alone.claims == (claim,) or claim == "section-5.2"
 
 
 def test_overrides_reach_any_depth_and_are_yaml():

@@ -18,11 +18,13 @@ from study.statistics import (
     accuracies,
     describe,
     gap_table,
+    holm,
     interval,
     luck,
     paired,
     simultaneous,
     slopes,
+    spread_ratio,
     verdict,
     winners_curse,
 )
@@ -258,6 +260,37 @@ def test_numbers_read_as_percentage_points_with_a_true_minus() -> None:
     assert describe(Estimate(-0.0123, -0.02, 0.001, 5)) == (
         "−1.23 percentage points (95 % interval −2.00 to +0.10, 5 seeds)"
     )
+
+
+def test_holm_rejects_as_holm_does() -> None:
+    """p-values 0.004, 0.011, 0.03, 0.04 …: steps down through α/m, α/(m - 1), … and stops at the first failure."""
+    draw = np.random.default_rng(0)
+    for _ in range(60):
+        samples = [draw.normal(shift, 1, 6) for shift in draw.uniform(0, 3, 4)]
+        p = np.array([stats.ttest_1samp(sample, 0).pvalue for sample in samples])
+        rejected, alive = set(), True
+        for rank, at in enumerate(np.argsort(p)):
+            alive = alive and p[at] < 0.05 / (len(p) - rank)
+            if alive:
+                rejected.add(int(at))
+        assert {at for at, each in enumerate(holm(samples)) if each.sign} == rejected
+
+
+def test_holm_of_one_is_the_interval_and_of_equal_seeds_decides_nothing() -> None:
+    assert holm([[1.0, 2.0, 4.0]]) == [interval([1.0, 2.0, 4.0])]
+    assert [each.sign for each in holm([[1.0, 1.0], [2.0], []])] == [0, 0, 0]
+
+
+def test_spread_ratio_covers_the_true_ratio_as_often_as_it_says() -> None:
+    draw = np.random.default_rng(1)
+    found = [spread_ratio(draw.normal(0, 2, 6), draw.normal(5, 1, 6)) for _ in range(800)]
+    assert 0.93 < np.mean([each.low < 2 < each.high for each in found]) < 0.97
+    assert math.isnan(spread_ratio([1.0], [1.0, 2.0]).mean)
+    assert math.isnan(spread_ratio([1.0, 1.0], [1.0, 2.0]).low)
+
+
+def test_through_takes_mean_and_ends_to_another_unit() -> None:
+    assert Estimate(0.0, -1.0, 1.0, 3).through(math.exp) == Estimate(1.0, math.exp(-1), math.e, 3)
 
 
 def confirm_trials(cells):

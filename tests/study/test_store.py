@@ -92,7 +92,7 @@ def test_first_contact_restores_the_patience_it_shortened(tmp_path, monkeypatch)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "9")
     Store(default_uri(tmp_path), "mine", create=tmp_path)
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "9"
-    assert "MLFLOW_HTTP_REQUEST_TIMEOUT" not in os.environ
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "30"
 
 
 def test_params_are_immutable_so_a_reopened_run_keeps_its_own(store):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,6 +12,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
+
+import pytest
 
 
 def free_port() -> int:
@@ -46,3 +50,29 @@ def patient(address: str, server: subprocess.Popen[str]) -> bytes:
         except (urllib.error.URLError, ConnectionError):
             time.sleep(0.3)
     raise AssertionError("the server did not come up")
+
+
+def test_optuna_dashboard_shows_every_cell(smoke, tmp_path):
+    """On a copy: it opens the journal for writing."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    program = shutil.which("optuna-dashboard", path=str(Path(sys.executable).parent))
+    if chromium is None or program is None:
+        pytest.skip("needs chromium and optuna-dashboard")
+    journal = shutil.copy(smoke / "optuna.journal", tmp_path)
+    port = free_port()
+    server = subprocess.Popen(
+        [program, str(journal), "--host", "127.0.0.1", "--port", str(port)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        address = f"http://127.0.0.1:{port}/dashboard"
+        patient(address, server)
+        seen = subprocess.run(
+            [chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
+             "--virtual-time-budget=15000", "--dump-dom", address],
+            capture_output=True, text=True, timeout=120,
+        ).stdout  # fmt: skip
+        assert all(f"{cell}" in seen for cell in ("sgd/16", "sgd/64", "lars/16", "lars/64"))
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=30)

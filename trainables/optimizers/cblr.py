@@ -15,7 +15,7 @@ from trainables.optimizers import curvature
 from trainables.optimizers.layerwise import Batch, LayerWise
 from trainables.optimizers.settings import Floor, LayerWiseSettings, RMax
 from trainables.optimizers.statistics import medians, thinned, wide
-from trainables.optimizers.tensorwise import largest_step
+from trainables.optimizers.tensorwise import LR, largest_step
 from trainables.settings import about
 
 R_MAX = 100.0
@@ -66,7 +66,7 @@ class CBLR(LayerWise):
     def __init__(
         self,
         params: Any,
-        lr: float,
+        lr: float | Tensor = LR,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         *,
@@ -157,7 +157,7 @@ class CBLR(LayerWise):
 
     def _add(self, params: list[Tensor], estimates: list[Tensor], samples: int = 1) -> None:
         for p, estimate in zip(params, estimates, strict=True):
-            share = estimate.detach() / samples
+            share = estimate.detach() if samples == 1 else estimate.detach() / samples
             self._estimates[p] = self._estimates[p].add_(share) if p in self._estimates else share
 
     def _generator(self, device: torch.device, sample: int) -> torch.Generator:
@@ -188,8 +188,13 @@ class CBLR(LayerWise):
 
     def _refresh(self, p: Tensor, estimate: Tensor) -> None:
         old, ema = self.state[p].get("curvature"), self.param_groups[0]["ema"]
-        new = estimate.nan_to_num(0.0, 0.0, 0.0) if old is None else torch.lerp(estimate, old, ema)
-        self.state[p]["curvature"] = new if old is None else torch.where(estimate.isfinite(), new, old)
+        if old is None:
+            self.state[p]["curvature"] = estimate.nan_to_num(0.0, 0.0, 0.0)
+            return
+        whole = not (estimate.device.type == "cpu" and estimate.is_contiguous() and old.is_contiguous())
+        pieces = [(estimate, old)] if whole else zip(*(x.view(-1).split(PIECE) for x in (estimate, old)), strict=True)
+        for new, h in pieces:  # which stay in cache
+            h.copy_(torch.where(new.isfinite(), torch.lerp(new, h, ema), h))
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
         if group["excluded"] or group["layer_wise"]:

@@ -1,4 +1,4 @@
-"""torch's fused SGD and Adam kernels on one CPU tensor: the same sums in one pass over memory instead of many.
+"""torch's fused SGD and AdamW kernels on one CPU tensor: the same sums in one pass over memory instead of many.
 
 They are private names of torch, so `fits` is the door: where a kernel is absent, or would be wrong, callers take
 their plain path, which stays the reference.
@@ -7,14 +7,15 @@ their plain path, which stays the reference.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 _sgd: Any = getattr(torch, "_fused_sgd_", None)
-_adam: Any = getattr(torch, "_fused_adam_", None)
-ENABLED = _sgd is not None and _adam is not None
+_adamw: Any = getattr(torch, "_fused_adamw_", None)
+ENABLED = _sgd is not None and _adamw is not None
 LEAST_RATE = 1e-8  # below it 1 - (1 - rate), in double, is no longer the rate to float32's precision
 LARGEST = 1e30  # of |g + βw|, which the kernel sums before it is scaled
 
@@ -40,10 +41,18 @@ def move(w: Tensor, v: Tensor, g: Tensor, momentum: float, beta: float, rate: fl
 
 
 def adam(
-    u: Tensor, mean: Tensor, square: Tensor, g: Tensor, beta1: float, beta2: float, eps: float, step: int
+    u: Tensor, w: Tensor, mean: Tensor, square: Tensor, g: Tensor, options: Mapping[str, Any], step: int
 ) -> Tensor:
-    """Moves the means of g and g²; writes m̂/(√v̂ + ε) to u and returns it: Adam's step from 0, at rate -1."""
-    u.zero_()
-    _adam([u], [g], [mean], [square], [], [torch.tensor(float(step))], lr=-1.0, beta1=beta1, beta2=beta2,
-          weight_decay=0.0, eps=eps, amsgrad=False, maximize=False)  # fmt: skip
+    """Moves the means of g and g²; writes m̂/(√v̂ + ε) + βw to u and returns it.
+
+    That is AdamW's step at rate -1: from 0, or from w with a decay that leaves β of it.
+    """
+    beta = options["weight_decay"]
+    if beta:
+        u.copy_(w)
+    else:
+        u.zero_()
+    decays = {"beta1": options["momentum"], "beta2": options["beta2"], "weight_decay": beta - 1, "eps": options["eps"]}
+    steps = [torch.tensor(float(step))]
+    _adamw([u], [g], [mean], [square], [], steps, lr=-1.0, **decays, amsgrad=False, maximize=False)
     return u

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from trainables.optimizers import fused
 from trainables.optimizers.settings import Exclude, OptimizerSettings
 from trainables.optimizers.statistics import norms
-from trainables.optimizers.tensorwise import TensorWise, add_scaled, scalars, use_foreach
+from trainables.optimizers.tensorwise import LR, TensorWise, add_scaled, scalars, use_foreach
 from trainables.settings import Beta, Gamma, about
 
 BETA2 = 0.999
@@ -37,7 +37,7 @@ class LAMB(TensorWise):
     def __init__(
         self,
         params: Any,
-        lr: float,
+        lr: float | Tensor = LR,
         momentum: float = 0.9,
         beta2: float = BETA2,
         eps: float = EPS,
@@ -101,9 +101,7 @@ def _directions_one_by_one(
     for w, g, state, u in zip(params, grads, states, room, strict=True):
         # the kernel takes g - m, which could overflow
         if fused.fits(w, state["mean"], g) and float(torch.linalg.vector_norm(g)) < fused.LARGEST:
-            moments = state["mean"], state["mean_square"]
-            fused.adam(u, *moments, g, group["momentum"], group["beta2"], group["eps"], state["step"])
-            directions.append(u.add_(w, alpha=group["weight_decay"]) if group["weight_decay"] else u)
+            directions.append(fused.adam(u, w, state["mean"], state["mean_square"], g, group, state["step"]))
             continue
         mean = state["mean"].mul_(group["momentum"]).add_(g, alpha=1 - group["momentum"])
         square = state["mean_square"].mul_(group["beta2"]).addcmul_(g, g, value=1 - group["beta2"])

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from trainables.optimizers import fused
 from trainables.optimizers.statistics import norms
-from trainables.optimizers.tensorwise import TensorWise, add_scaled, scalars, use_foreach
+from trainables.optimizers.tensorwise import LR, TensorWise, add_scaled, scalars, use_foreach
 
 EXCLUDED_LR = 0.01
 R_MAX = 1e6
@@ -87,7 +87,7 @@ class LayerWise(TensorWise):
     def __init__(
         self,
         params: Any,
-        lr: float,
+        lr: float | Tensor = LR,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         *,

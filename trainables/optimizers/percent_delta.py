@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from trainables.optimizers.layerwise import Batch, LayerWise
 from trainables.optimizers.settings import Floor, LayerWiseSettings
 from trainables.optimizers.statistics import mean_ratios
+from trainables.optimizers.tensorwise import LR
 
 FLOOR = 1e-5
 WEIGHT_FLOOR = 1e-6
@@ -26,7 +27,7 @@ class PercentDelta(LayerWise):
     def __init__(
         self,
         params: Any,
-        lr: float,
+        lr: float | Tensor = LR,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         *,

@@ -12,15 +12,22 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 EXCLUDE = ("1d", "none")
+LR = 1e-3  # unless given, as in torch's SGD
 
 
 def _number(value: object) -> bool:
     return isinstance(value, Real) and not math.isnan(value)
 
 
+def _rate(value: object) -> bool:
+    """A number, or as in torch's optimizers a tensor of one, which may change in place."""
+    plain = value.item() if isinstance(value, Tensor) and value.ndim == 0 else value
+    return _number(plain) and 0 <= plain < math.inf  # type: ignore[operator]
+
+
 RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "lr": ("must be a finite number ≥ 0", lambda x: _number(x) and 0 <= x < math.inf),
-    "excluded_lr": ("must be a finite number ≥ 0", lambda x: _number(x) and 0 <= x < math.inf),
+    "lr": ("must be a finite number ≥ 0", _rate),
+    "excluded_lr": ("must be a finite number ≥ 0", _rate),
     "weight_decay": ("must be a finite number ≥ 0", lambda x: _number(x) and 0 <= x < math.inf),
     "momentum": ("must lie in [0, 1)", lambda x: _number(x) and 0 <= x < 1),
     "beta2": ("must lie in [0, 1)", lambda x: _number(x) and 0 <= x < 1),

@@ -115,6 +115,31 @@ class Conformance:
         self.train(other, copied, range(3, 6))
         assert self.bits(other) == self.bits(net)
 
+    def test_loading_leaves_the_state_dict_alone_and_takes_the_parameters_dtype(self) -> None:
+        net = self.net()
+        optimizer = self.build(net.parameters())
+        self.train(net, optimizer, range(3))
+        state = optimizer.state_dict()
+        kept = copy.deepcopy(state)
+        wide = self.net(torch.float64)
+        other = self.build(wide.parameters())
+        other.load_state_dict(state)
+        self.train(wide, other, range(3))
+        assert repr(optimizer.state_dict()) == repr(kept)
+        tensors = [(p, x) for p, s in other.state.items() for x in s.values() if isinstance(x, Tensor) and x.ndim]
+        assert tensors
+        assert all(x.dtype == p.dtype for p, x in tensors)
+
+    def test_a_state_dict_of_other_groups_is_refused(self) -> None:
+        net = self.net()
+        optimizer = self.build(net.parameters())
+        with pytest.raises(ValueError, match="different number of parameter groups"):
+            optimizer.load_state_dict({"state": {}, "param_groups": []})
+        fewer = optimizer.state_dict()
+        fewer["param_groups"] = [{**group, "params": group["params"][1:]} for group in fewer["param_groups"]]
+        with pytest.raises(ValueError, match="doesn't match the size of optimizer's group"):
+            optimizer.load_state_dict(fewer)
+
     # Groups and rates
 
     def test_an_option_of_a_group_overrides_the_default(self) -> None:
@@ -177,7 +202,80 @@ class Conformance:
         with pytest.raises(ValueError, match=r"(lr = -1|learning rate: -1)"):
             type(optimizer)(net[3].parameters(), lr=-1.0)
 
+    def test_a_rate_may_be_a_tensor_that_changes_in_place(self) -> None:
+        plain, filled = self.net(torch.float64), self.net(torch.float64)
+        pair = [self.build(net.parameters()) for net in (plain, filled)]
+        rates = torch.tensor(1.0, dtype=torch.float64)
+        for group in pair[1].param_groups:
+            group["lr"] = rates
+        for seed, value in enumerate([0.005, 0.0, 0.0025]):
+            rates.fill_(value)
+            for group in pair[0].param_groups:
+                group["lr"] = value
+            for net, optimizer in zip((plain, filled), pair, strict=True):
+                self.train(net, optimizer, range(seed, seed + 1))
+        for a, b in zip(plain.parameters(), filled.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+
+    def test_parameters_that_are_no_list_of_leaves_are_refused(self) -> None:
+        net = self.net()
+        kind = type(self.build(net[0].parameters()))
+        with pytest.raises(TypeError, match="should be an iterable of Tensors or dicts"):
+            kind(net[3].weight, lr=0.1)
+        with pytest.raises(ValueError, match="can't optimize a non-leaf Tensor"):
+            kind([net[3].weight * 2], lr=0.1)
+        with pytest.raises(TypeError, match=r"(has none; give a list|will change between runs)"):
+            kind([{"params": set(net[3].parameters())}], lr=0.1)
+
+    def test_prints_its_groups(self) -> None:
+        text = repr(self.build(self.net().parameters()))
+        assert "Parameter Group 0" in text
+        assert "lr: " in text
+
     # The step
+
+    def test_descends_rosenbrocks_valley_at_a_rate_of_its_own(self) -> None:
+        def value(p: Tensor) -> Tensor:
+            x, y = p[0]
+            return (1 - x) ** 2 + 100 * (y - x**2) ** 2
+
+        ends = []
+        for rate in (1e-5, 1e-4, 1e-3):
+            p = self.one([[1.5, 1.5]], [[0.0, 0.0]])
+            optimizer = self.build([p])
+            optimizer.param_groups[0]["lr"] = rate
+            for _ in range(200):
+                optimizer.zero_grad()
+                self.backward(optimizer, value(p))
+                optimizer.step()
+            ends.append(float(value(p).detach()))
+        assert min(ends) < 28, "it began at 56"
+
+    def test_hooks_run_around_the_step(self) -> None:
+        net, seen = self.net(), []
+        optimizer = self.build(net.parameters())
+        before = self.bits(net)
+        optimizer.register_step_pre_hook(lambda *_: seen.append(self.bits(net) == before))
+        optimizer.register_step_post_hook(lambda *_: seen.append(self.bits(net) == before))
+        optimizer.register_state_dict_post_hook(lambda _, state: {**state, "note": 1})
+        self.train(net, optimizer, range(1))
+        assert seen == [True, False]
+        assert optimizer.state_dict()["note"] == 1
+
+    @pytest.mark.parametrize("to_none", [False, True])
+    def test_zero_grad_forgets_or_zeroes(self, to_none: bool) -> None:
+        net = self.net()
+        optimizer = self.build(net.parameters())
+        self.train(net, optimizer, range(2))
+        optimizer.zero_grad(set_to_none=to_none)
+        grads = [p.grad for p in net.parameters()]
+        assert all(g is None if to_none else not g.any() for g in grads)
+
+    def test_a_step_without_gradients_moves_nothing(self) -> None:
+        net = self.net()
+        before = self.bits(net)
+        self.build(net.parameters(), beta=0.1).step()
+        assert self.bits(net) == before
 
     def test_returns_the_closures_loss_taken_with_gradients_on(self) -> None:
         net = self.net()

@@ -104,7 +104,7 @@ def test_micro_batches_of_a_trial_give_the_whole_batchs_curvature(trick: Any, ki
         trial.model.double()
         take = trial.train.take
         trial.train.take = lambda *args, take=take: (lambda images, labels: (images.double(), labels))(*take(*args))
-        trial._losses = lambda images, labels, model=trial.model: (
+        trial._losses = lambda images, labels, _=0, model=trial.model: (
             cross_entropy(logits := model(images), labels, reduction="none"),
             logits,
         )

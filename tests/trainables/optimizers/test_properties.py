@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import nn
 
-from trainables.optimizers import LAMB, LARS, MCLR, PercentDelta
+from trainables.optimizers import CBLR, LAMB, LARS, MCLR, PercentDelta
 
 LAYER_WISE: dict[str, Callable[..., Any]] = {
     "lars": LARS,
@@ -56,7 +56,32 @@ def test_finite_in_finite_out(
     for g in [data[1], data[2]] * 3:
         p.grad = torch.tensor(g)
         optimizer.step()
+        assert p.grad.numpy().tobytes() == g.tobytes(), "the gradient is left alone, bit for bit"
     assert p.isfinite().all(), p
+
+
+@pytest.mark.parametrize("layer_wise", [False, True])
+@settings(deadline=None, max_examples=100)
+@given(
+    data=any_finite(np.float32, float(np.finfo(np.float32).max)) | any_finite(np.float64, 1e300),
+    rate=st.floats(0, 100),
+    beta=st.floats(0, 1),
+    momentum=st.floats(0, 0.99),
+    r_max=st.floats(1e-6, 1e12),
+    exclude=st.sampled_from(["1d", "none"]),
+    maximize=st.booleans(),
+)
+def test_cblr_stays_finite_whatever_gradient_and_curvature(layer_wise: bool, data: Any, **options: Any) -> None:
+    w, g, h = data
+    p = parameter(w, g)
+    optimizer = CBLR([p], options.pop("rate"), weight_decay=options.pop("beta"), layer_wise=layer_wise, **options)
+    for gradient, curvature in [(g, h), (h, g)] * 3:
+        p.grad = torch.tensor(gradient)
+        optimizer._estimates[p] = torch.tensor(curvature)  # as `backward` leaves it
+        optimizer.step()
+        assert p.grad.numpy().tobytes() == gradient.tobytes(), "the gradient is left alone, bit for bit"
+    assert p.isfinite().all(), p
+    assert all(value.isfinite().all() for value in optimizer.state[p].values())
 
 
 @pytest.mark.parametrize("rule", LAYER_WISE)

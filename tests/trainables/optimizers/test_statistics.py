@@ -50,7 +50,9 @@ DATA = {
     "constant": np.full(60_000, 3.0),
     "ascending": np.arange(60_000.0),
     # every entry that the stride meets is far from the median: the bracket misses it
-    "misleading": np.where(np.arange(60_000) % (60_000 // statistics.SAMPLE | 1) == 0, 1e6, gaussian(60_000)),
+    "misleading": np.where(
+        np.arange(60_000) % statistics.stride(60_000, int(120_000 ** (2 / 3)) + 1) == 0, 1e6, gaussian(60_000)
+    ),
 }
 
 
@@ -63,19 +65,26 @@ def test_medians(data: str, masked: bool, device_path: bool) -> None:
     # the accelerator's way runs on any device
     median = statistics._median_on_device if device_path else statistics._median_on_cpu
     expected = lower_median(x.numpy() if mask is None else x.numpy()[mask.numpy()])
-    assert float(median(x, mask)) == expected
+    value, left_out = median(x, mask)
+    assert (float(value), int(left_out)) == (expected, 0 if mask is None else int((~mask).sum()))
+
+
+@pytest.mark.parametrize("n", [*range(1, 200), 517, 998])
+def test_median_of_every_small_size(n: int) -> None:
+    x = torch.tensor(gaussian(n))
+    assert float(statistics.medians([x], absolute=True)[0]) == lower_median(x.abs().numpy())
 
 
 @pytest.mark.parametrize("device_path", [False, True])
 def test_median_of_nothing_is_zero(device_path: bool) -> None:
     median = statistics._median_on_device if device_path else statistics._median_on_cpu
-    assert float(median(torch.zeros(0), None)) == 0
-    assert float(median(torch.ones(5), torch.zeros(5, dtype=torch.bool))) == 0
+    assert median(torch.zeros(0), None) == (0, 0)
+    assert median(torch.ones(5), torch.zeros(5, dtype=torch.bool)) == (0, 5)
 
 
 def test_medians_of_a_transposed_tensor_meet_their_mask() -> None:
     x = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]).T
-    assert statistics.medians([x], [x > 3]).tolist() == [5]
+    assert statistics.masked_medians([x], [x > 3])[0].tolist() == [5]
 
 
 def test_mean_ratios_floor_the_denominator() -> None:
@@ -94,5 +103,18 @@ def test_a_thinned_tensor_keeps_its_order_and_most_of_its_size() -> None:
     x = torch.arange(100_000.0).view(100, 1000)
     assert statistics.thinned(x, 100_000) is x
     assert statistics.thinned(x, 60_000) is x, "a stride of one"
-    thin = statistics.thinned(x, 1000)
-    assert thin.tolist() == list(range(0, 100_000, 101))
+    thin = statistics.thinned(x, 33_000)
+    assert thin.tolist() == list(range(0, 100_000, 5)), "3 would meet one column of each 3×3 kernel"
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_large_tensors_read_by_several_threads_keep_their_order(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "THREADED", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    xs = [i + torch.tensor(gaussian(statistics.PIECE // i + 1)) for i in range(1, 6)]
+    expected = [lower_median(x.abs().numpy()) for x in xs]
+    values, left_out = statistics.masked_medians(xs, xs, absolute=True)
+    assert values.tolist() == expected
+    assert not left_out.any()
+    ratios = [float(((x + 0.5 * y) / y).abs().mean()) for x, y in zip(xs, [2 * x + 9 for x in xs], strict=True)]
+    assert statistics.mean_ratios(xs, [2 * x + 9 for x in xs], 0.5, 1e-9).tolist() == pytest.approx(ratios, rel=1e-12)

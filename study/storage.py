@@ -1,0 +1,118 @@
+"""Where the search's trials live: a journal in the study's directory, or a database that a team shares.
+
+In a database, a study's Optuna studies are called `NAME: CELL`, and each carries the study's identity.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from study.patience import Anchor, passing
+from trainables.errors import Refused
+
+CONNECT_SECONDS = 10
+
+
+class Journal(JournalFileBackend):
+    """Optuna's journal file, which neither a full disk nor its deletion can damage. One process owns it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self.path, self.anchor = path, Anchor(path)
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        self.anchor.check()
+        return super().read_logs(log_number_from)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        self.anchor.check()
+        size = self.path.stat().st_size
+        try:
+            super().append_logs(logs)
+        except OSError:  # half a line would spoil what follows it
+            with suppress(OSError):
+                os.truncate(self.path, size)
+            raise
+
+
+def open_storage(path: Path) -> JournalStorage:
+    """The journal at `path`. Raises Refused when it holds something else."""
+    try:
+        return JournalStorage(Journal(path))
+    except Exception as error:  # Optuna raises whatever the damage leads to
+        raise Refused(
+            "optuna.journal",
+            str(path),
+            f"is damaged ({type(error).__name__}: {error})",
+            "restore it from a copy, or start in another --dir",
+        ) from None
+
+
+def open_database(url: str) -> BaseStorage:
+    """The database at `url`. Raises Refused when it does not answer, or Python lacks its driver."""
+    waits = {} if url.startswith("sqlite") else {"connect_timeout": CONNECT_SECONDS}
+    try:
+        return get_storage(RDBStorage(url, engine_kwargs={"pool_pre_ping": True, "connect_args": waits}))
+    except ImportError as error:
+        package = getattr(error.__cause__ or error, "name", None)
+        rule = f"needs the Python package {package}"
+        raise Refused("--storage", shown(url), rule, "pip install generalization-gap[postgres], or [mysql]") from None
+    except (ArgumentError, ValueError) as error:
+        rule = str(error).strip().splitlines()[0]
+        raise Refused("--storage", shown(url), rule, "for example postgresql://user@host/database") from None
+    except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0][:200]
+        raise Refused(
+            "--storage", shown(url), f"the database there does not answer ({reason})",
+            "start it, correct the URL, or leave it out",
+        ) from None  # fmt: skip
+
+
+def shown(url: str) -> str:
+    """The URL without its password."""
+    before, at, host = url.rpartition("@")
+    scheme, slashes, user = before.partition("://")
+    return f"{scheme}{slashes}{user.partition(':')[0]}{at}{host}" if at else url
+
+
+def passes(error: Exception) -> bool:
+    """Whether the error is that of a storage which is away, or full: a further try may succeed."""
+    return isinstance(error, SQLAlchemyError | StorageInternalError) or passing(error)
+
+
+def study_name(storage: BaseStorage, study: str, cell: str) -> str:
+    """What a cell's Optuna study is called."""
+    return cell if isinstance(storage, JournalStorage) else f"{study}: {cell}"
+
+
+def claim(storage: BaseStorage, study: str, study_id: str) -> None:
+    """Raises Refused where the storage holds a study of this name from another directory."""
+    if isinstance(storage, JournalStorage):
+        return
+    for found in storage.get_all_studies():
+        if not found.study_name.startswith(f"{study}: "):
+            continue
+        owner = found.user_attrs.get("study_id")
+        if owner is None and not storage.get_n_trials(found._study_id):
+            storage.set_study_user_attr(found._study_id, "study_id", study_id)
+        elif owner != study_id:
+            rule = "the storage has a study of this name from another directory"
+            raise Refused("name", study, rule, "rename this one with --set name=…")
+
+
+def mend(path: Path) -> None:
+    """Undo what a killed process may have left of the journal: half a line, a lock. For the study's owner only."""
+    path.with_name(path.name + ".lock").unlink(missing_ok=True)
+    whole = path.read_bytes() if path.exists() else b""
+    if whole and not whole.endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(whole.rfind(b"\n") + 1)

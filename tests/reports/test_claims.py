@@ -1,0 +1,124 @@
+"""Every claim comes out as the made-up truth has it, and says so where it cannot be told."""
+
+# ruff: noqa: ARG005  (every trial is given arm, batch size and a generator, and few need all)
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from reports.claims import Claim, Sketch, claims
+from reports.claims.claim import above, all_of, below, within
+from reports.drawing import specification
+from study.statistics import Estimate
+from tests.reports.worlds import HOW, World, bare, world
+
+CLAIMS = [name for name in claims.names() if isinstance(claims.get(name), Claim)]
+SKETCHES = [name for name in claims.names() if name not in CLAIMS]
+
+
+def claim(name: str) -> Claim:
+    found = claims.get(name)
+    assert isinstance(found, Claim)
+    return found
+
+
+def test_the_papers_figures_and_sections_are_all_there() -> None:
+    assert {f"figure-{number}" for number in range(1, 17)} < set(claims.names())
+    assert {"section-3.1", "section-4.2", "section-5.1", "section-5.2"} < set(CLAIMS)
+    assert SKETCHES == ["figure-15", "figure-6"]
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_a_claim_states_its_rule(name: str) -> None:
+    each = claim(name)
+    assert each.name == each.figure.name == name
+    for text in (each.says, each.statistic, each.confirms, each.refutes):
+        assert text.endswith((".", ").")), text
+    assert "95 %" in each.statistic
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("name", CLAIMS)
+def test_the_verdict_is_the_made_up_truth(name: str, how: str) -> None:
+    results = world(name, how).results()
+    found = claim(name).judge(results)
+    assert found.status == how, found
+    assert found.effect.low < found.effect.high
+    assert found.unit
+    assert "nan" not in found.sentence
+    assert found.sentence.endswith(".")
+    data = claim(name).figure.data(results)
+    assert len(data)
+    specification(claim(name).figure.chart(data, results), claim(name).figure.caption(results))
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_what_is_missing_is_said(name: str) -> None:
+    results = bare(name).results()
+    if name in ("figure-8", "figure-11", "figure-13"):  # what they judge by is the loss itself, of one epoch here
+        assert claim(name).judge(results).sentence.startswith("Nothing can be said yet: ")
+        return
+    found = claim(name).judge(results)
+    assert found.status == "undecided"
+    assert found.sentence.startswith("Nothing can be said yet: ")
+    assert math.isnan(found.effect.mean)
+    assert claim(name).figure.data(results).empty
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_one_seed_decides_nothing(name: str) -> None:
+    whole = world(name, "confirmed")
+    found = claim(name).judge(replace(whole, seeds=1, diverges=()).results())
+    assert found.status == "undecided"
+    assert "nan" not in found.sentence
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_where_every_trial_diverged_nothing_can_be_said(name: str) -> None:
+    whole = world(name, "confirmed")
+    lost = World(name, whole.cells, lambda arm, n, draw: [{"train/loss": 1.0}], 2,
+                 diverges=tuple((cell, seed) for cell in whole.cells for seed in range(2)))  # fmt: skip
+    assert claim(name).judge(lost.results()).sentence.startswith("Nothing can be said yet: ")
+
+
+@pytest.mark.parametrize("name", SKETCHES)
+def test_sketches_say_that_they_are(name: str) -> None:
+    sketch = claims.get(name)
+    assert isinstance(sketch, Sketch)
+    assert sketch.caption.startswith("Sketch, nothing measured")
+    assert specification(sketch.chart(), sketch.caption)["layer"]
+
+
+NAN = math.nan
+
+
+@pytest.mark.parametrize(
+    ("effect", "rules"),
+    [
+        ((1, 0.5, 1.5), ("confirmed", "refuted", "undecided")),
+        ((-1, -1.5, -0.5), ("refuted", "confirmed", "undecided")),
+        ((0.1, -0.5, 0.6), ("undecided", "undecided", "confirmed")),
+        ((3, 2, 4), ("confirmed", "refuted", "refuted")),
+        ((1, 1, 1), ("undecided", "undecided", "undecided")),
+        ((1, NAN, NAN), ("undecided", "undecided", "undecided")),
+    ],
+)
+def test_rules_decide_by_the_whole_interval(effect: tuple[float, float, float], rules: tuple[str, str, str]) -> None:
+    estimate = Estimate(*effect, 3)
+    assert (above(estimate), below(estimate), within(estimate, -1, 1)) == rules
+
+
+def test_together_one_refutation_is_enough_and_nothing_confirms_nothing() -> None:
+    assert all_of(["confirmed", "refuted", "undecided"]) == "refuted"
+    assert all_of(["confirmed", "undecided"]) == "undecided"
+    assert all_of(["confirmed"]) == "confirmed"
+    assert all_of([]) == "undecided"
+
+
+def test_diverged_seeds_are_told_beside_the_means() -> None:
+    found = claim("figure-1").judge(world("figure-1", "confirmed").results())
+    assert "Diverged seeds are in none of these numbers: sgd/2048 (1 of 5)." in found.sentence
+    assert found.effect.n == 4

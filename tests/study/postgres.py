@@ -1,0 +1,49 @@
+"""A PostgreSQL of the tests' own: a real server on a Unix socket, started and stopped here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+SERVERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # Debian's place
+
+
+class Postgres:
+    """One server, with a database `postgres`."""
+
+    def __init__(self) -> None:
+        if not SERVERS and shutil.which("initdb") is None:
+            pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+        pytest.importorskip("psycopg2")
+        self.bin = SERVERS[-1] if SERVERS else Path(str(shutil.which("initdb"))).parent
+        self.home = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # a socket's path is short
+        if os.getuid() == 0:
+            shutil.chown(self.home, "postgres", "postgres")
+        self._do("initdb", "-D", self.home / "data", "-U", "postgres", "-A", "trust", "--no-sync")
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"postgresql+psycopg2://postgres@/postgres?host={self.home}"
+
+    def start(self) -> None:
+        options = f"-c listen_addresses='' -k {self.home} -c fsync=off"
+        self._do("pg_ctl", "-D", self.home / "data", "-w", "-o", options, "-l", self.home / "log", "start")
+
+    def stop(self) -> None:
+        """At once, as a crash would."""
+        self._do("pg_ctl", "-D", self.home / "data", "-w", "-m", "immediate", "stop")
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def _do(self, program: str, *words: object) -> None:
+        """As an unprivileged user: the server refuses root."""
+        user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+        subprocess.run([*user, self.bin / program, *map(str, words)], check=True, stdout=subprocess.DEVNULL, cwd="/tmp")

@@ -1,0 +1,172 @@
+"""Faults that really happen to a running study, and what it does then: it waits or stops with one message, loses
+nothing, writes nothing twice, and the same command ends with the very results of an undisturbed run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from study.plan import cells
+from study.run import _mended
+from study.search import Ledger
+from study.spec import load
+from tests.conftest import run_study
+from tests.study.commands import study
+from tests.study.compare import same
+from tests.study.kills import workers
+
+
+class Running:
+    """`study run smoke` in a process of its own."""
+
+    def __init__(self, folder: Path, *words: str, patience: float = 60.0) -> None:
+        self.folder = folder
+        command = [sys.executable, "-m", "study.cli", "run", "smoke", "--dir", str(folder), "--slots", "2", *words]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            env={**os.environ, "STUDY_PATIENCE": str(patience)},
+        )  # fmt: skip
+
+    def until_ended(self, trials: int) -> None:
+        """Wait until this many search trials have ended, going by the journal, which is left alone."""
+        journal = self.folder / "optuna.journal"
+        done = '"op_code":6'  # a trial's state is set
+        while not journal.exists() or journal.read_text().count(done) < trials:
+            assert self.process.poll() is None, self.process.communicate()
+            time.sleep(0.05)
+
+    def end(self, status: int) -> str:
+        """What it said, on one line, once it has ended with this status and no traceback."""
+        out, _ = self.process.communicate(timeout=280)
+        assert self.process.returncode == status, out
+        assert "Traceback" not in out
+        return " ".join(out.split())
+
+
+def resumed(folder: Path, smoke: Path, *words: str) -> None:
+    """The same command again completes the study, with an undisturbed run's results."""
+    ran = run_study("run", "smoke", "--dir", folder, *words)
+    assert ran.returncode == 0, ran.stderr
+    same(folder, smoke)
+
+
+@pytest.fixture
+def disk(tmp_path) -> Iterator[Path]:
+    """A small disk of its own."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", place], capture_output=True).returncode:
+        pytest.skip("mounting a disk takes root")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+@contextlib.contextmanager
+def filled(place: Path) -> Iterator[None]:
+    """Not a byte is free inside."""
+    filler = place / "filler"
+    with contextlib.suppress(OSError), filler.open("wb") as file:
+        while True:
+            file.write(b"x" * 4096)
+            file.flush()
+    yield
+    filler.unlink()
+
+
+def test_a_full_disk_is_waited_for(disk, smoke):
+    """Journal, mlflow.db and spec lie on it."""
+    running = Running(disk / "s")
+    running.until_ended(2)
+    with filled(disk):
+        time.sleep(4)
+        assert running.process.poll() is None
+    said = running.end(0)
+    assert "does not answer (" in said
+    assert "trials go on, trying again for 60 s" in said
+    assert "answers again, after " in said
+    same(disk / "s", smoke)
+
+
+def test_a_disk_that_stays_full_ends_the_run_cleanly(disk, smoke):
+    running = Running(disk / "s", patience=1)
+    running.until_ended(2)
+    with filled(disk):
+        said = running.end(1)
+        assert said.count("study: the run stopped: ") == 1
+        assert "has not answered for " in said
+        assert "What ended is stored; the same command goes on." in said
+    resumed(disk / "s", smoke)
+
+
+def test_a_directory_on_a_read_only_disk_is_refused(capsys, disk):
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    result = study(capsys, "run", "smoke", "--dir", disk / "s")
+    assert result.status == 2
+    assert "cannot be written (Read-only file system); choose another --dir" in " ".join(result.err.split())
+
+
+def test_a_killed_worker_and_a_second_driver_change_nothing(smoke, tmp_path):
+    running = Running(tmp_path / "s")
+    running.until_ended(1)
+    os.kill(workers(running.process.pid)[0], signal.SIGKILL)
+    second = run_study("run", "smoke", "--dir", tmp_path / "s")
+    assert second.returncode == 2
+    assert "another `study run` is at work there; wait for it, or stop it" in " ".join(second.stderr.split())
+    running.end(0)
+    same(tmp_path / "s", smoke)
+
+
+def test_a_terminated_driver_says_how_to_go_on_and_damaged_checkpoints_cost_time_only(smoke, tmp_path):
+    running = Running(tmp_path / "s")
+    running.until_ended(3)
+    running.process.send_signal(signal.SIGTERM)
+    assert "stopped; nothing that ended is lost. To go on: study run smoke --dir" in running.end(130)
+    spec = load("smoke")
+    unfinished = Ledger(_mended(tmp_path / "s" / "optuna.journal"), spec, cells(spec)).waiting
+    for trial in unfinished:
+        folder = tmp_path / "s" / "trials" / trial.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "checkpoint.pt").write_bytes(b"PK\x03\x04 half a checkpoint")
+    assert unfinished
+    resumed(tmp_path / "s", smoke)
+
+
+def hold_lock(database: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(database, isolation_level=None, timeout=30)
+    connection.execute("BEGIN EXCLUSIVE")
+    return connection
+
+
+def test_a_database_locked_for_longer_than_its_own_timeout_is_waited_for(smoke, tmp_path):
+    """MLflow itself waits 20 s for SQLite's lock."""
+    running = Running(tmp_path / "s")
+    running.until_ended(2)
+    lock = hold_lock(tmp_path / "s" / "mlflow.db")
+    time.sleep(22)
+    lock.execute("ROLLBACK")
+    lock.close()
+    said = running.end(0)
+    assert "database is locked" in said
+    assert "answers again, after 2" in said
+    same(tmp_path / "s", smoke)
+
+
+@pytest.mark.parametrize("name", ["mlflow.db", "optuna.journal"])
+def test_a_deleted_database_is_put_back_and_the_run_stops(smoke, tmp_path, name):
+    running = Running(tmp_path / "s")
+    running.until_ended(3)
+    (tmp_path / "s" / name).unlink()
+    said = running.end(1)
+    assert said.count("study: the run stopped: ") == 1
+    assert f"{name} was deleted while the study ran; it is put back whole" in said
+    resumed(tmp_path / "s", smoke)

@@ -1,0 +1,94 @@
+"""The search in a PostgreSQL that a team shares: a real server that restarts while the study runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import optuna
+import pandas as pd
+import pytest
+import yaml
+
+from study.directory import Directory
+from study.run import counts
+from study.storage import open_database, shown
+from tests.conftest import run_study
+from tests.study.commands import study
+from tests.study.compare import histories, optuna_trials, trials
+from tests.study.postgres import Postgres
+from tests.study.test_faults import Running
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    server = Postgres()
+    yield server
+    server.remove()
+
+
+def searches(url: str, name: str = "smoke") -> dict[str, list[object]]:
+    """What the database holds of a study, in the form of `optuna_trials`."""
+    storage = open_database(url)
+    return {
+        summary.study_name.removeprefix(f"{name}: "): [
+            (trial.number, trial.params, trial.value, trial.state.name, trial.intermediate_values)
+            for trial in optuna.load_study(study_name=summary.study_name, storage=storage).trials
+        ]
+        for summary in optuna.get_all_study_summaries(storage)
+        if summary.study_name.startswith(f"{name}: ")
+    }
+
+
+def test_a_database_that_restarts_is_waited_for_and_holds_what_the_journal_would(capsys, postgres, smoke, tmp_path):
+    """Two slots; then the same study with one slot under another name, beside the first."""
+    folder = tmp_path / "s"
+    running = Running(folder, "--storage", postgres.url)
+    while (
+        not folder.joinpath("spec.yaml").exists() or sum(count.done for count in counts(Directory(folder)).values()) < 2
+    ):
+        assert running.process.poll() is None, running.process.communicate()
+        time.sleep(0.2)
+    postgres.stop()
+    time.sleep(3)
+    postgres.start()
+    said = running.end(0)
+    assert "the search's storage postgresql+psycopg2://postgres@/postgres" in said
+    assert "answers again, after " in said
+    pd.testing.assert_frame_equal(trials(folder), trials(smoke))
+    assert histories(folder) == histories(smoke)
+    assert searches(postgres.url) == optuna_trials(smoke)
+    assert not (folder / "optuna.journal").exists()
+    assert yaml.safe_load((folder / "store.yaml").read_text())["storage"] == postgres.url
+
+    other = tmp_path / "other"
+    same_name = study(capsys, "run", "smoke", "--dir", other, "--storage", postgres.url)
+    assert same_name.status == 2
+    assert "name = 'smoke': the storage has a study of this name from another directory" in " ".join(
+        same_name.err.split()
+    )
+    ran = run_study("run", "smoke", "--dir", other, "--storage", postgres.url, "--set", "name=again", "--slots", 1)
+    assert ran.returncode == 0, ran.stderr
+    assert searches(postgres.url, "again") == searches(postgres.url) == optuna_trials(smoke)
+    assert study(capsys, "run", "smoke", "--dir", folder, "--storage", "sqlite:///x.db").status == 2
+
+
+UNREACHABLE = [
+    ("postgresql+psycopg2://me:secret@127.0.0.1:9/x", r"//me@127\.0\.0\.1:9/x': the database there does not answer \(.*refused"),
+    ("nonsense", r"--storage = 'nonsense': Could not parse SQLAlchemy URL.*; for example postgresql://"),
+    ("mysql+mysqldb://me@127.0.0.1:9/x", r"needs the Python package MySQLdb; pip install generalization-gap\[postgres\], or \[mysql\]"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("url", "pattern"), UNREACHABLE)
+def test_a_database_that_does_not_answer_is_refused(capsys, tmp_path, url, pattern):
+    pytest.importorskip("psycopg2")
+    from tests.study.test_errors import one_message
+
+    one_message(study(capsys, "run", "smoke", "--dir", tmp_path / "s", "--storage", url), 2, pattern)
+    assert not (tmp_path / "s" / "spec.yaml").exists()
+
+
+def test_a_password_is_not_shown():
+    assert shown("postgresql://me:secret@host/db") == "postgresql://me@host/db"
+    assert shown("sqlite:///x.db") == "sqlite:///x.db"
