@@ -34,32 +34,33 @@ def folded_normal(mean: Tensor, deviation: Tensor) -> Tensor:
 
 
 class Moments:
-    """Mean and sample variance (k,) of vectors seen one by one (Welford 1962)."""
+    """Mean and sample variance (k,) of vectors seen one by one; from sums, which float64 can bear."""
 
     def __init__(self) -> None:
-        self.count, self.mean, self.squares = 0, torch.zeros(()), torch.zeros(())
+        self.count, self.sum, self.squares = 0, torch.zeros(()), torch.zeros(())
 
     def add(self, x: Tensor) -> None:
+        if not self.count:
+            self.sum, self.squares = torch.zeros_like(x), torch.zeros_like(x)
         self.count += 1
-        if self.count == 1:
-            self.mean, self.squares = x.clone(), torch.zeros_like(x)
-            return
-        off = x - self.mean
-        self.mean.add_(off, alpha=1 / self.count)
-        self.squares.add_(off.square_(), alpha=1 - 1 / self.count)
+        self.sum.add_(x)
+        self.squares.addcmul_(x, x)
 
     def merged(self, other: Moments) -> Moments:
         """Of the vectors of both."""
         both = Moments()
-        both.count = self.count + other.count
-        off = other.mean - self.mean
-        both.mean = self.mean + off * (other.count / both.count)
-        both.squares = self.squares + other.squares + off.square() * (self.count * other.count / both.count)
+        both.count, both.sum, both.squares = (
+            self.count + other.count, self.sum + other.sum, self.squares + other.squares
+        )  # fmt: skip
         return both
 
     @property
+    def mean(self) -> Tensor:
+        return self.sum / self.count
+
+    @property
     def variance(self) -> Tensor:
-        return self.squares / (self.count - 1)
+        return (self.squares - self.sum.square() / self.count).clamp_min_(0) / (self.count - 1)
 
 
 class Fit:
@@ -108,23 +109,23 @@ class Pass(Observer):
         self.square: dict[int, Tensor] = {}
         self.batches: dict[int, int] = {}
         self.halves = Moments(), Moments()
-        self.total = torch.zeros(())
+        self.rest = torch.zeros(())  # what the set's rest, less than a micro-batch, adds to the full set's gradient
 
     def after_part(self, weights: Tensor) -> None:
         if not self.measuring:
             return
-        share = self.layers.gradients()
-        self.total = self.total + share
-        if len(weights) < self.part:  # the set's rest: it counts for the full set alone
+        g = self.layers.gradients()
+        if len(weights) < self.part:
+            self.rest = g
             return
-        g = share * (len(self.trial.batch) / self.part)
+        g *= len(self.trial.batch) / self.part
         half = len(self.trial.batch) // self.part // 2
         self.halves[self.seen >= half].add(g)
         self.seen += 1
         n = self.part
         self._measure(n, g, half)
         while n in self.pending:
-            g = (self.pending.pop(n) + g) / 2
+            g = self.pending.pop(n).add_(g).mul_(0.5)
             n *= 2
             self._measure(n, g, half)
         self.pending[n] = g
@@ -143,9 +144,8 @@ class Pass(Observer):
         self.measuring = False
         images = len(self.trial.batch)
         self.pending = {}
-        self.absolute[images], self.square[images] = (
-            self.layers.means(f(self.total)) for f in (torch.abs, torch.square)
-        )
+        whole = (self.halves[0].sum + self.halves[1].sum) * (self.part / images) + self.rest
+        self.absolute[images], self.square[images] = self.layers.means(whole.abs()), self.layers.means(whole.square())
         self.batches[images] = 1
 
     def after_epoch(self) -> dict[str, float]:
