@@ -14,8 +14,8 @@ install: .venv/installed
 quickstart: install   ## the whole journey on scikit-learn's digits, in minutes
 	$(BIN)/study run quickstart
 
-test: install         ## every test
-	$(BIN)/pytest
+test: install         ## every test, on two cores at once
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 check: install        ## style, types and layers
 	$(BIN)/ruff check .

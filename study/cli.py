@@ -76,13 +76,11 @@ def run(
             _run_study(asked, path, machine, tracking_uri, storage)
     except KeyboardInterrupt:
         again = " ".join(["study", *sys.argv[1:]])
-        err.print(f"stopped; nothing that ended is lost. To go on: {again}")
+        err.print(f"stopped; nothing that ended is lost. To go on: {again}", markup=False, soft_wrap=True)
         raise typer.Exit(130) from None
     except run.Failed as failure:
-        err.print(
-            f"study: {failure}\nWhat ended is stored; the same command goes on.",
-            markup=False,
-        )
+        told = f"study: {failure}\nWhat ended is stored; the same command goes on."
+        err.print(told, markup=False, soft_wrap=True)  # a path broken in two is no path
         raise typer.Exit(1) from None
 
 

@@ -257,13 +257,16 @@ def test_check_prints_cells_and_an_estimate_and_runs_nothing(capsys, tmp_path, m
     monkeypatch.chdir(tmp_path)
     result = study(capsys, "check", "smoke")
     assert result.status == 0
-    assert "smoke is valid: 4 cells, 20 trials; roughly" in " ".join(result.out.split())
+    assert "smoke is valid: 4 cells, 20 trials, 260 training steps, 6,080 images; roughly" in " ".join(
+        result.out.split()
+    )
     assert not list(tmp_path.iterdir())
 
 
 def test_list_names_every_built_in_spec_with_its_question(capsys):
     out = study(capsys, "list").out
-    assert all(name in out for name in ("quickstart", "cifar10-small", "smoke"))
+    assert all(name in out for name in ("quickstart ", "cifar10 *", "smoke ", "paper *", "figure-3 *", "section-5.2 *"))
+    assert "* has a small twin: --scale small" in out
     assert "How much accuracy do large batches cost" in out
 
 

@@ -58,7 +58,7 @@ def test_the_table_has_a_row_a_cell():
     console = Console(file=io.StringIO(), width=100)
     console.print(counts_table({"a/1": Count(5, 2, 1, 1, 1, best=0.875), "b/1": Count(5)}))
     assert "a/1 2/5 1 · 1 1 87.5 %" in shown(console)
-    assert "b/1 0/5 · · · –" in shown(console)
+    assert "b/1 0/5 · · · · –" in shown(console)
 
 
 def test_a_run_of_more_than_ten_minutes_says_what_it_costs():

@@ -194,7 +194,9 @@ class CBLR(LayerWise):
         whole = not (estimate.device.type == "cpu" and estimate.is_contiguous() and old.is_contiguous())
         pieces = [(estimate, old)] if whole else zip(*(x.view(-1).split(PIECE) for x in (estimate, old)), strict=True)
         for new, h in pieces:  # which stay in cache
-            h.copy_(torch.where(new.isfinite(), torch.lerp(new, h, ema), h))
+            if whole or not math.isfinite(float(torch.linalg.vector_norm(new, math.inf))):
+                new = torch.where(new.isfinite(), new, h)
+            h.mul_(ema).add_(new, alpha=1 - ema)  # torch.lerp overflows where the two differ by more than a float holds
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
         if group["excluded"] or group["layer_wise"]:
