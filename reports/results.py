@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from study.statistics import Verdict, arm_of, batch_size_of, confirmed, gap_table, verdict
+from study.statistics import Verdict, arm_of, batch_size_of, confirmed, gap_table, trained, verdict
 
 if TYPE_CHECKING:
     from study.store import Store
@@ -41,8 +41,8 @@ class Results:
 
     @property
     def trained(self) -> bool:
-        """Whether any trial was meant to train beyond its first epoch; measurements at the start are not."""
-        return "epochs" not in self.trials or bool((self.trials["epochs"] > 1).any())
+        """Whether any trial was meant to train beyond its first epoch."""
+        return trained(self.trials)
 
     def history(self, metrics: Sequence[str]) -> pd.DataFrame:
         """Long: arm, batch_size, seed, status, metric, epoch, value of the confirm trials; a request a trial and metric

@@ -87,12 +87,15 @@ def run(
 def _run_study(spec: Spec, path: Path, machine: Machine, tracking_uri: str | None, storage: str | None) -> None:
     from study import run
     from study.directory import Directory
+    from study.statistics import trained
 
     directory = Directory(path)
     display = _display(machine)(spec.name, spec.resources)
     store = run.run(spec, directory, machine, tracking_uri, display, storage=storage)
-    _print_gaps(store)
+    if trained(store.trials()):
+        _print_gaps(store)
     _print_alarms(store)
+    _print_verdicts(directory.report / "verdicts.csv")
     out.print(f"report: {directory.report / 'index.html'}", soft_wrap=True)
 
 

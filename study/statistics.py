@@ -164,6 +164,11 @@ def confirmed(trials: pd.DataFrame) -> pd.DataFrame:
     return trials[counts].drop_duplicates(["cell", "seed"], keep="last")
 
 
+def trained(trials: pd.DataFrame) -> bool:
+    """Whether any trial was meant to train beyond its first epoch; measurements at the start have no gap to tell."""
+    return "epochs" not in trials or bool((trials["epochs"] > 1).any())
+
+
 def accuracies(trials: pd.DataFrame, cells: Sequence[str], metric: str = "test/accuracy") -> pd.DataFrame:
     """`metric` by confirm seed (rows) and cell (columns, in this order); NaN where not complete."""
     done = confirmed(trials)
