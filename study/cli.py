@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +18,8 @@ from rich.table import Table
 from trainables.errors import Refused
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from study.directory import Directory
     from study.engine import Machine
     from study.estimate import Cost
@@ -92,8 +94,8 @@ def _run_study(spec: Spec, path: Path, machine: Machine, tracking_uri: str | Non
     directory = Directory(path)
     display = _display(machine)(spec.name, spec.resources)
     store = run.run(spec, directory, machine, tracking_uri, display, storage=storage)
-    if trained(store.trials()):
-        _print_gaps(store)
+    if trained(trials := store.trials()):
+        _print_gaps(store.facts(), trials)
     _print_alarms(store)
     _print_verdicts(directory.report / "verdicts.csv")
     out.print(f"report: {directory.report / 'index.html'}", soft_wrap=True)
@@ -315,10 +317,9 @@ def _check_slots(slots: int | None) -> None:
         raise Refused("--slots", slots, "at least one trial runs at once", "give 1 or more")
 
 
-def _print_gaps(store: Store) -> None:
+def _print_gaps(facts: Mapping[str, str], trials: pd.DataFrame) -> None:
     from study.statistics import gap_table, verdict
 
-    facts, trials = store.facts(), store.trials()
     order = facts["cells"].split(",")
     rows = gap_table(trials, facts["baseline"], order)
     table = Table(

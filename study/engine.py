@@ -13,6 +13,7 @@ import signal
 import socket
 import time
 import traceback
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ from trainables.data import Splits
 from trainables.errors import Refused
 
 REPORT_SECONDS = 0.5  # between a trial's reports, each of which costs milliseconds
+MUSTER_SECONDS = 15.0  # that the first workers wait for one another
 
 
 class Source(Protocol):
@@ -66,6 +68,39 @@ class Machine:
     address: str | None = None
 
 
+class Muster:
+    """Makes the first workers wait for one another.
+
+    Tune gives a trial whose worker is still starting to any worker that becomes free, and ends the one that starts:
+    trials shorter than a start, some four seconds, would have one slot for good.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.complete = False
+
+    def call(self, worker: int) -> None:
+        """One more worker will come."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / f"called-{worker}").touch()
+
+    def present(self) -> None:
+        """This one has come."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / f"present-{uuid.uuid4().hex}").touch()
+
+    def wait(self) -> None:
+        """Until all that were called are present, once; not for long."""
+        until = time.monotonic() + MUSTER_SECONDS
+        while not self.complete and time.monotonic() < until:
+            names = [file.name for file in self.folder.glob("*")]
+            called = sum(name.startswith("called") for name in names)
+            if len(names) >= 2 * called:
+                break
+            time.sleep(0.05)
+        self.complete = True
+
+
 class RayTrial(tune.Trainable):  # type: ignore[misc]
     """A trial as Tune drives it: a `step` is an epoch, or as many short ones as fit into REPORT_SECONDS.
 
@@ -74,6 +109,8 @@ class RayTrial(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any], splits: Mapping[str, Splits]) -> None:
         self.splits = splits
+        self.muster = Muster(Path(config["muster"]))
+        self.muster.present()
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -91,6 +128,7 @@ class RayTrial(tune.Trainable):  # type: ignore[misc]
                 progress = progress.then(self._advance())
         except Exception:  # whatever it is belongs into this trial's record, not into the whole study's end
             progress = Outcome("failed", reason=traceback.format_exc(limit=-6))
+        self.muster.wait()
         return {"progress": progress, "done": progress.status != "running"}
 
     def _advance(self) -> Progress:
@@ -134,26 +172,33 @@ class Halt(tune.Stopper):  # type: ignore[misc]
 class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
     """Tune's view of the source. Tune's trial ids live only here."""
 
-    def __init__(self, source: Source, folder: Path, slots: int | None) -> None:
+    def __init__(self, source: Source, folder: Path, slots: int, ahead: int = 0) -> None:
+        """`slots` trials run at once, and `ahead` more are handed out."""
         super().__init__()
-        self.source, self.folder, self.slots = source, folder, slots
+        self.source, self.folder, self.slots, self.ahead = source, folder, slots, ahead
+        self.muster = Muster(folder.parent / ".tune" / "muster")
+        self.called = 0
         self.folders: dict[str, str] = {}
         self.stopped: dict[str, Outcome] = {}
         self.error: Exception | None = None  # the first one here: Tune would take it for a trial's
 
     @_kept
     def suggest(self, trial_id: str) -> Any:
-        if self.slots is not None and len(self.folders) >= self.slots:
+        if len(self.folders) >= self.slots + (self.ahead if self.called == self.slots else 0):
             return None
         assignment = self.source.next()
         if assignment is None:
             return self.FINISHED if self.source.done else None
         self.folders[trial_id] = assignment.folder
         self.source.started(assignment)
+        if self.called < self.slots:
+            self.muster.call(self.called)
+            self.called += 1
         return {
             "config": assignment.config.model_dump(),
             "folder": str(self.folder / assignment.folder),
             "test": assignment.phase == "confirm",
+            "muster": str(self.muster.folder),
         }
 
     @_kept
@@ -225,14 +270,17 @@ def run(
 
     Inside `connected` it uses the Ray that is up.
     """
-    shared = ray.is_initialized()
     on_interrupt = signal.getsignal(signal.SIGINT)
     with connected(splits.values(), [resources], machine):
         on_ready()
         trainable = tune.with_parameters(RayTrial, splits=dict(splits))
         bundle = {"cpu": resources.cpus} | ({"gpu": resources.gpus} if resources.gpus else {})
         scratch = folder.parent / ".tune"
-        searcher = TuneSearcher(source, folder.resolve(), machine.slots if machine.address or shared else None)
+        capacity = _capacity(resources)
+        slots = min(machine.slots or capacity, capacity)
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # workers start side by side
+        shutil.rmtree(scratch, ignore_errors=True)
+        searcher = TuneSearcher(source, folder.resolve(), slots, ahead=int(slots == capacity))
         try:
             tune.Tuner(
                 tune.with_resources(trainable, bundle),
@@ -253,6 +301,13 @@ def run(
         shutil.rmtree(scratch, ignore_errors=True)
         if searcher.error is not None:
             raise searcher.error
+
+
+def _capacity(resources: Resources) -> int:
+    """Trials that fit into the Ray that is up."""
+    whole = ray.cluster_resources()
+    cpus = int(whole.get("CPU", 0) / resources.cpus)
+    return max(1, min(cpus, int(whole.get("GPU", 0) / resources.gpus)) if resources.gpus else cpus)
 
 
 @contextmanager

@@ -255,15 +255,13 @@ def summarise(spec: Spec, plan: Sequence[Cell], ledger: Ledger, store: Store) ->
     trials = store.trials()
     if trials.empty:
         return
-    for name, cell in ledger.cells.items():
-        current = {assignment.config.hash() for assignment in cell.confirm()}
-        mine = trials[(trials["cell"] == name) & (trials["phase"] == "confirm")]
-        for run_id, identity in zip(mine["run_id"], mine["config_hash"], strict=True):
-            if current and identity not in current:
-                store.retag(str(run_id), "superseded", "true")
-    baseline, trials = f"{spec.baseline.arm}/{spec.baseline.batch_size}", store.trials()
+    if beaten := _superseded(ledger, trials):
+        for run_id in beaten:
+            store.retag(run_id, "superseded", "true")
+        trials = store.trials()
+    baseline = f"{spec.baseline.arm}/{spec.baseline.batch_size}"
     table = gap_table(trials, baseline, [cell.name for cell in plan if not cell.repeat])
-    known = store.runs()
+    known = store.runs("tags.phase = 'cell'")
     rows = {f"{row['arm']}/{row['batch_size']}": row for row in table.to_dict("records")}
     for name, cell in ledger.cells.items():
         count, row = cell.count(), rows.get(name, {})
@@ -280,6 +278,17 @@ def summarise(spec: Spec, plan: Sequence[Cell], ledger: Ledger, store: Store) ->
         gap = "defined" if "gap/batch" in metrics else "undefined"  # a former one cannot be taken back
         tags = {"status": status, "gap": gap, "boundary": "; ".join(count.edges), "pruning": pruning(spec, cell.cell)}
         store.close(record, tags, metrics, ok=True)
+
+
+def _superseded(ledger: Ledger, trials: pd.DataFrame) -> list[str]:
+    """The runs of confirm trials whose configuration is no longer the cell's best."""
+    beaten: list[str] = []
+    for name, cell in ledger.cells.items():
+        current = {assignment.config.hash() for assignment in cell.confirm()}
+        mine = trials[(trials["cell"] == name) & (trials["phase"] == "confirm")]
+        if current:
+            beaten += mine.loc[~mine["config_hash"].isin(current), "run_id"].astype(str).to_list()
+    return beaten
 
 
 def _search_metrics(cell: CellSearch, trials: pd.DataFrame) -> dict[str, float]:

@@ -112,11 +112,11 @@ class Store:
         for key, text in tags.items():
             self.client.set_experiment_tag(self.experiment_id, key, text[:TEXT_LIMIT])
 
-    def runs(self) -> dict[tuple[str, str, str], Run]:
-        """Every run, by its tags (cell, phase, config_hash); a cell's own has config_hash ''."""
+    def runs(self, query: str = "") -> dict[tuple[str, str, str], Run]:
+        """Every run (that meets the query), by its tags (cell, phase, config_hash); a cell's own has config_hash ''."""
         return {
             (run.data.tags["cell"], run.data.tags["phase"], run.data.tags.get("config_hash", "")): run
-            for run in self._search("")
+            for run in self._search(query)
             if "cell" in run.data.tags
         }
 

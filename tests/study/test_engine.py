@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from rich.console import Console
 
@@ -28,7 +30,8 @@ def splits(plan):
 
 
 def request(config, folder, test=True):
-    return {"config": config.model_dump(), "folder": str(folder), "test": test}
+    muster = str(folder.parent / "muster")
+    return {"config": config.model_dump(), "folder": str(folder), "test": test, "muster": muster}
 
 
 def drive(trial: RayTrial) -> list:
@@ -56,6 +59,35 @@ def test_an_exception_becomes_this_trials_failure(plan, tmp_path):
     (outcome,) = drive(trial)
     assert outcome.status == "failed"
     assert "KeyError" in outcome.reason
+
+
+def test_the_first_workers_wait_for_all_that_were_called(tmp_path, monkeypatch):
+    driver, first, second = (engine.Muster(tmp_path / "muster") for _ in range(3))
+    driver.call(0)
+    driver.call(1)
+    first.present()
+    monkeypatch.setattr(engine, "MUSTER_SECONDS", 0.3)
+    began = time.monotonic()
+    first.wait()
+    assert time.monotonic() - began >= 0.3  # in vain, and not for ever
+    second.present()
+    began = time.monotonic()
+    second.wait()
+    assert time.monotonic() - began < 0.2  # both are there
+    driver.call(2)
+    second.wait()  # once only
+    assert time.monotonic() - began < 0.2
+
+
+def test_the_searcher_calls_a_worker_a_slot_and_hands_out_one_trial_ahead_of_them(plan, tmp_path):
+    source = Source(plan)
+    source.todo *= 3
+    searcher = TuneSearcher(source, tmp_path / "trials", slots=2, ahead=1)
+    given = [searcher.suggest(name) is not None for name in "abcd"]
+    assert given == [True, True, True, False]
+    assert len(list((tmp_path / ".tune" / "muster").iterdir())) == 2
+    whole = TuneSearcher(Source(plan), tmp_path / "trials", slots=1)  # Ray has room for more: none ahead
+    assert [whole.suggest(name) is not None for name in "ab"] == [True, False]
 
 
 class Source:
@@ -112,7 +144,7 @@ def test_the_searcher_hands_trials_out_and_their_reports_back(plan, tmp_path):
 def test_a_trial_that_the_source_gives_up_is_stopped_and_ends_so(plan, tmp_path):
     source = Source(plan)
     source.report = lambda _folder, _rows: Outcome("pruned", {"val/accuracy": 0.1}, 1)
-    searcher = TuneSearcher(source, tmp_path, slots=None)
+    searcher = TuneSearcher(source, tmp_path, slots=2)
     halt = engine.Halt(searcher)
     searcher.suggest("a")
     result = {"progress": Progress("running", [(1, {"val/accuracy": 0.1})])}
@@ -124,7 +156,7 @@ def test_a_trial_that_the_source_gives_up_is_stopped_and_ends_so(plan, tmp_path)
 
 def test_a_trial_that_tune_stops_stays_unfinished(plan, tmp_path):
     source = Source(plan)
-    searcher = TuneSearcher(source, tmp_path, slots=None)
+    searcher = TuneSearcher(source, tmp_path, slots=2)
     searcher.suggest("a")
     searcher.on_trial_complete("a", {"progress": Progress("running", [])})
     assert source.log == [("started", 2)]
@@ -152,7 +184,7 @@ def test_what_stops_the_engine_is_one_message_and_a_log(capsys, tmp_path, monkey
 
 def test_an_error_in_a_callback_is_kept_and_ends_the_run(plan, tmp_path):
     source = Source(plan)
-    searcher = TuneSearcher(source, tmp_path, slots=None)
+    searcher = TuneSearcher(source, tmp_path, slots=2)
     halt = engine.Halt(searcher)
     searcher.suggest("a")
     source.report = None  # what is called next breaks

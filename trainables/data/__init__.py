@@ -12,7 +12,6 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from trainables.errors import Refused
 from trainables.plugins import Registry
@@ -93,6 +92,8 @@ class Data(Settings):
 
     def _cut(self, whole: Split, size: int) -> tuple[Split, Split]:
         """`whole` without a stratified subset of `size` images, and that subset."""
+        from sklearn.model_selection import train_test_split  # slow to import, and no worker needs it
+
         everything = np.arange(len(whole))
         if size == 0:
             return whole, whole.take(everything[:0])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from trainables.data import Data, Split
 
@@ -16,6 +15,8 @@ class Digits(Data):
     name: Literal["digits"] = "digits"
 
     def read(self) -> tuple[Split, Split]:
+        from sklearn.datasets import load_digits  # slow to import, and no worker needs it
+
         small, labels = load_digits(return_X_y=True)
         grey = np.round(small.reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)
         images = grey.repeat(3, axis=1).repeat(4, axis=2).repeat(4, axis=3)
