@@ -17,7 +17,8 @@ CLOCK = ("run_id", "git_commit", "time/train_seconds")
 def trials(folder: Path, name: str = "smoke") -> pd.DataFrame:
     """Every trial without what belongs to the clock."""
     frame = Store(default_uri(folder), name).trials()
-    return frame.drop(columns=list(CLOCK)).sort_values(["cell", "phase", "trial"]).reset_index(drop=True)
+    frame = frame.drop(columns=list(CLOCK)).sort_index(axis=1)  # which trial was stored first is the clock's too
+    return frame.sort_values(["cell", "phase", "trial"]).reset_index(drop=True)
 
 
 def histories(
