@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install quickstart test check bench format clean
+.PHONY: install quickstart test faults check bench format clean
 
 install: .venv/installed
 
@@ -14,8 +14,13 @@ install: .venv/installed
 quickstart: install   ## the whole journey on scikit-learn's digits, in minutes
 	$(BIN)/study run quickstart
 
-test: install         ## every test, on two cores at once
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+TEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+
+test: install         ## on two cores at once
+	$(TEST) -m 'not faults'
+
+faults: install       ## whole studies that are killed, cut off from their store, out of disk space …
+	$(TEST) -m faults
 
 check: install        ## style, types and layers
 	$(BIN)/ruff check .

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -33,5 +36,18 @@ def save(spec: dict[str, Any], stem: Path) -> None:
 
 @cache
 def library() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script, which makes `vegaEmbed` global."""
-    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE))
+    """Vega, Vega-Lite and Vega-Embed as one script, which makes `vegaEmbed` global.
+
+    Bundling takes seconds, so the user's cache keeps it, where there is one that can be written.
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    kept = home / "generalization-gap" / f"vega-lite-{VEGA_LITE}-{version('vl-convert-python')}.js"
+    with suppress(OSError):
+        return kept.read_text(encoding="utf-8")
+    script = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE))
+    partial = kept.with_suffix(f".{os.getpid()}")
+    with suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(script, encoding="utf-8")
+        partial.replace(kept)
+    return script

@@ -103,20 +103,21 @@ class Recorder:
         self.store.check()
         self.known = self.store.runs()
 
-    def _flush(self, live: Live, rows: Rows) -> None:
+    def _record(self, live: Live) -> Record:
         if live.record is None:
             live.record = self._open_trial(live.assignment)
-        self.store.log(live.record, rows)
+        return live.record
+
+    def _flush(self, live: Live, rows: Rows) -> None:
+        self.store.log(self._record(live), rows)
 
     def _end(self, live: Live, rows: Rows, outcome: Outcome) -> None:
-        self._flush(live, rows)
-        assert live.record is not None
         tags: dict[str, str] = {"status": outcome.status}
         if outcome.step is not None:
             tags["pruned_epoch" if outcome.status == "pruned" else "diverged_step"] = str(outcome.step)
         if outcome.reason is not None:
             tags["reason"] = outcome.reason[:4000]
-        self.store.close(live.record, tags, outcome.metrics, ok=outcome.status != "failed")
+        self.store.close(self._record(live), tags, outcome.metrics, ok=outcome.status != "failed", rows=rows)
         self.held.append(Ended(live.assignment, outcome, rows, live.seconds))
 
     def _check_complete(self) -> None:

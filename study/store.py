@@ -32,7 +32,7 @@ from trainables.errors import Refused
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints tracebacks of what we try again
 
-LIMIT = 1000  # metrics in one request, MLflow's own bound
+LIMIT = 800  # metrics in one request, which MLflow bounds at 1000 with parameters and tags (100 of each at most)
 TEXT_LIMIT = 4900  # characters of an experiment's tag
 AWAY = ("TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED")  # what may pass, of MLflow's errors
 
@@ -49,6 +49,9 @@ def passes(error: Exception) -> bool:
     return isinstance(error, SQLAlchemyError) or passing(error)
 
 
+Rows = Sequence[tuple[int, Mapping[str, float]]]  # metrics by step, in order
+
+
 @dataclass
 class Record:
     """An open run: where it is, and the last step it holds.
@@ -61,6 +64,7 @@ class Record:
     reopened: bool = field(default=False, compare=False)
     stamps: dict[int, int] = field(default_factory=dict, compare=False)
     latest: dict[str, float] = field(default_factory=dict, compare=False)  # metrics that this process logged
+    params: list[Param] = field(default_factory=list, compare=False)  # that the next request carries
 
     def stamp(self, step: int) -> int:
         """When the step was first written."""
@@ -128,49 +132,70 @@ class Store:
         params: Mapping[str, Any],
         parent: str | None,
     ) -> Record:
-        """The run with these tags: the `known` one, or a new one."""
+        """The run with these tags: the `known` one, or a new one. Its parameters go with the first metrics."""
         if known is not None:
             self.client.update_run(known.info.run_id, status="RUNNING")
             self.client.log_batch(known.info.run_id, tags=[RunTag(key, text) for key, text in tags.items()])
             history = self.client.get_metric_history(known.info.run_id, "train/loss")
-            return Record(known.info.run_id, max((point.step for point in history), default=0), reopened=True)
-        nesting = {"mlflow.parentRunId": parent} if parent else {}
-        run = self.client.create_run(self.experiment_id, tags={**tags, **nesting}, run_name=name)
-        self.client.log_batch(run.info.run_id, params=[Param(key, str(value)) for key, value in params.items()])
-        return Record(run.info.run_id)
+            record = Record(known.info.run_id, max((point.step for point in history), default=0), reopened=True)
+        else:
+            nesting = {"mlflow.parentRunId": parent} if parent else {}
+            run = self.client.create_run(self.experiment_id, tags={**tags, **nesting}, run_name=name)
+            record = Record(run.info.run_id)
+        held = known.data.params if known is not None else {}
+        record.params = [Param(key, str(value)) for key, value in params.items() if key not in held]
+        return record
 
-    def log(self, record: Record, rows: Sequence[tuple[int, Mapping[str, float]]]) -> None:
-        """Append metrics by step; steps that the run already holds are left alone.
+    def log(self, record: Record, rows: Rows) -> None:
+        """Append metrics by step; steps that the run already holds are left alone."""
+        self._send(record, self._fresh(record, rows), {})
+        self._note(record, rows)
 
-        A step's train/loss is written last: it is what tells a step that is there from one that was cut off.
-        """
-        fresh = [(step, row) for step, row in rows if step > record.last_step]
-        batch: list[Metric] = []
-        for step, row in fresh:
-            whole = [Metric(key, row[key], record.stamp(step), step) for key in sorted(row, key="train/loss".__eq__)]
-            if len(batch) + len(whole) > LIMIT:
-                self._log_metrics(record.run_id, batch)
-                batch = []
-            batch += whole
-        self._log_metrics(record.run_id, batch)
-        for step, row in fresh:
-            record.latest |= row
-            record.last_step = max(record.last_step, step)
-
-    def _log_metrics(self, run_id: str, metrics: list[Metric]) -> None:
-        for start in range(0, len(metrics), LIMIT):
-            self.client.log_batch(run_id, metrics=metrics[start : start + LIMIT])
-
-    def close(self, record: Record, tags: Mapping[str, str], metrics: Mapping[str, float], *, ok: bool) -> None:
-        """Final metrics (once, whatever `log` wrote), final tags, and the run's end."""
+    def close(
+        self, record: Record, tags: Mapping[str, str], metrics: Mapping[str, float], *, ok: bool, rows: Rows = ()
+    ) -> None:
+        """The last `rows`, final metrics (once, whatever the rows hold), final tags, and the run's end."""
+        fresh = self._fresh(record, rows)
         held = self.client.get_run(record.run_id).data.metrics if metrics and record.reopened else record.latest
-        now = record.stamp(record.last_step)
-        self.client.log_batch(
-            record.run_id,
-            metrics=[Metric(k, v, now, record.last_step) for k, v in metrics.items() if held.get(k) != v],
-            tags=[RunTag(key, text) for key, text in tags.items()],
-        )
+        for _, row in rows:
+            held = held | dict(row)
+        last = max([record.last_step, *(step for step, _ in rows)])
+        final = [Metric(k, v, record.stamp(last), last) for k, v in metrics.items() if held.get(k) != v]
+        self._send(record, [*fresh, final], tags)
+        self._note(record, rows)
         self.client.set_terminated(record.run_id, "FINISHED" if ok else "FAILED")
+
+    def _fresh(self, record: Record, rows: Rows) -> list[list[Metric]]:
+        """The metrics of each step that the run does not hold.
+
+        A step's train/loss comes last: it is what tells a step that is there from one that was cut off.
+        """
+        return [
+            [Metric(key, row[key], record.stamp(step), step) for key in sorted(row, key="train/loss".__eq__)]
+            for step, row in rows
+            if step > record.last_step
+        ]
+
+    def _send(self, record: Record, steps: Sequence[list[Metric]], tags: Mapping[str, str]) -> None:
+        """In as few requests as may be, the tags in the last."""
+        groups: list[list[Metric]] = [[]]
+        for step in steps:
+            if len(groups[-1]) + len(step) > LIMIT:
+                groups.append([])
+            groups[-1] += step
+        requests = [group[at : at + LIMIT] for group in groups for at in range(0, max(len(group), 1), LIMIT)]
+        for number, metrics in enumerate(requests, 1):
+            final = [RunTag(key, text) for key, text in tags.items()] if number == len(requests) else []
+            if metrics or final or record.params:
+                self.client.log_batch(record.run_id, metrics=metrics, params=record.params, tags=final)
+            record.params = []
+
+    def _note(self, record: Record, rows: Rows) -> None:
+        """The run holds these steps."""
+        for step, row in rows:
+            if step > record.last_step:
+                record.latest |= row
+                record.last_step = step
 
     # Reading
 

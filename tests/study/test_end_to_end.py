@@ -143,12 +143,11 @@ def wait_for(folder: Path, process: subprocess.Popen[str], trials_ended: int) ->
 
 def test_a_study_killed_half_way_and_started_again_is_the_same(smoke, tmp_path):
     folder = tmp_path / "killed"
-    for at in (3, 11):
-        process = start(folder)
-        wait_for(folder, process, at)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        assert ended(folder) < 20
+    process = start(folder)
+    wait_for(folder, process, 7)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert ended(folder) < 20
     ran = run_study("run", "smoke", "--dir", folder)
     assert ran.returncode == 0, ran.stderr
     same(folder, smoke)
@@ -160,6 +159,7 @@ PRUNED = [
 ]  # fmt: skip
 
 
+@pytest.mark.faults
 def test_pruning_widening_and_repeats_depend_on_neither_slots_nor_kills(tmp_path):
     words = ["run", "smoke", *(word for override in PRUNED for word in ("--set", override)), "--dir"]
     ran = run_study(*words, tmp_path / "calm", "--slots", 1)
@@ -185,6 +185,7 @@ def test_pruning_widening_and_repeats_depend_on_neither_slots_nor_kills(tmp_path
     assert "sgd~1/16" in cells.index
 
 
+@pytest.mark.faults
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(smoke, tmp_path):
     folder = tmp_path / "stopped"
     process = start(folder)

@@ -195,6 +195,7 @@ def test_an_error_in_a_callback_is_kept_and_ends_the_run(plan, tmp_path):
     assert searcher.suggest("b") == searcher.FINISHED
 
 
+@pytest.mark.faults
 def test_a_store_that_breaks_in_the_middle_is_one_message_and_the_study_goes_on_later(
     capsys, smoke, tmp_path, monkeypatch
 ):
@@ -202,22 +203,22 @@ def test_a_store_that_breaks_in_the_middle_is_one_message_and_the_study_goes_on_
 
     written = []
 
-    def breaks(self, record, rows):
-        written.append(rows)
+    def breaks(self, record, *metrics):
+        written.append(metrics)
         if len(written) > 3:
             raise RuntimeError("database is locked")
-        original(self, record, rows)
+        original(self, record, *metrics)
 
-    original = Store.log
+    original = Store._send
     asked = []
     stop_all = engine.Halt.stop_all
     monkeypatch.setattr(engine.Halt, "stop_all", lambda halt: asked.append(stop_all(halt)) or asked[-1])
-    monkeypatch.setattr(Store, "log", breaks)
+    monkeypatch.setattr(Store, "_send", breaks)
     result = study(capsys, "run", "smoke", "--dir", tmp_path / "s")
     assert result.status == 1
     assert "the run stopped: RuntimeError: database is locked (all of it in" in " ".join(result.err.split())
     assert asked[-1]  # Tune was told to stop, and did not run what was left
-    monkeypatch.setattr(Store, "log", original)
+    monkeypatch.setattr(Store, "_send", original)
     assert study(capsys, "run", "smoke", "--dir", tmp_path / "s").status == 0
     same(tmp_path / "s", smoke)
 

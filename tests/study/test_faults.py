@@ -10,8 +10,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,32 +26,54 @@ from tests.study.commands import study
 from tests.study.compare import same
 from tests.study.kills import workers
 
+pytestmark = pytest.mark.faults
+
 
 class Running:
     """`study run smoke` in a process of its own."""
 
     def __init__(self, folder: Path, *words: str, patience: float = 60.0) -> None:
-        self.folder = folder
+        self.folder, self.words = folder, Path(tempfile.mkstemp(prefix="said-")[1])
         command = [sys.executable, "-m", "study.cli", "run", "smoke", "--dir", str(folder), "--slots", "2", *words]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-            env={**os.environ, "STUDY_PATIENCE": str(patience)},
+            command, stdout=self.words.open("w"), stderr=subprocess.STDOUT, start_new_session=True,
+            env={**os.environ, "STUDY_PATIENCE": str(patience), "PYTHONUNBUFFERED": "1"},
         )  # fmt: skip
+
+    def said(self) -> str:
+        """On one line."""
+        return " ".join(self.words.read_text().split())
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Wait, while it runs."""
+        while not holds():
+            assert self.process.poll() is None, self.said()
+            time.sleep(0.05)
 
     def until_ended(self, trials: int) -> None:
         """Wait until this many search trials have ended, going by the journal, which is left alone."""
         journal = self.folder / "optuna.journal"
         done = '"op_code":6'  # a trial's state is set
-        while not journal.exists() or journal.read_text().count(done) < trials:
-            assert self.process.poll() is None, self.process.communicate()
-            time.sleep(0.05)
+        self.until(lambda: journal.exists() and journal.read_text().count(done) >= trials)
+
+    def until_said(self, words: str) -> None:
+        self.until(lambda: words in self.said())
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The driver stands still, so that it cannot end before the fault is there."""
+        self.process.send_signal(signal.SIGSTOP)
+        yield
+        self.process.send_signal(signal.SIGCONT)
 
     def end(self, status: int) -> str:
-        """What it said, on one line, once it has ended with this status and no traceback."""
-        out, _ = self.process.communicate(timeout=280)
-        assert self.process.returncode == status, out
-        assert "Traceback" not in out
-        return " ".join(out.split())
+        """What it said, once it has ended with this status and no traceback."""
+        self.process.wait(timeout=280)
+        said = self.said()
+        assert self.process.returncode == status, said
+        assert "Traceback" not in said
+        self.words.unlink()
+        return said
 
 
 def resumed(folder: Path, smoke: Path, *words: str) -> None:
@@ -71,27 +94,25 @@ def disk(tmp_path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", place], check=True)
 
 
-@contextlib.contextmanager
-def filled(place: Path) -> Iterator[None]:
-    """Not a byte is free inside."""
+def fill(place: Path) -> Path:
+    """To the last byte, by the file that it returns."""
     filler = place / "filler"
     with contextlib.suppress(OSError), filler.open("wb") as file:
         while True:
             file.write(b"x" * 4096)
             file.flush()
-    yield
-    filler.unlink()
+    return filler
 
 
 def test_a_full_disk_is_waited_for(disk, smoke):
     """Journal, mlflow.db and spec lie on it."""
     running = Running(disk / "s")
     running.until_ended(2)
-    with filled(disk):
-        time.sleep(4)
-        assert running.process.poll() is None
+    with running.frozen():
+        filler = fill(disk)
+    running.until_said("does not answer (")
+    filler.unlink()
     said = running.end(0)
-    assert "does not answer (" in said
     assert "trials go on, trying again for 60 s" in said
     assert "answers again, after " in said
     same(disk / "s", smoke)
@@ -100,11 +121,13 @@ def test_a_full_disk_is_waited_for(disk, smoke):
 def test_a_disk_that_stays_full_ends_the_run_cleanly(disk, smoke):
     running = Running(disk / "s", patience=1)
     running.until_ended(2)
-    with filled(disk):
-        said = running.end(1)
-        assert said.count("study: the run stopped: ") == 1
-        assert "has not answered for " in said
-        assert "What ended is stored; the same command goes on." in said
+    with running.frozen():
+        filler = fill(disk)
+    said = running.end(1)
+    filler.unlink()
+    assert said.count("study: the run stopped: ") == 1
+    assert "has not answered for " in said
+    assert "What ended is stored; the same command goes on." in said
     resumed(disk / "s", smoke)
 
 
@@ -119,7 +142,8 @@ def test_a_killed_worker_and_a_second_driver_change_nothing(smoke, tmp_path):
     running = Running(tmp_path / "s")
     running.until_ended(1)
     os.kill(workers(running.process.pid)[0], signal.SIGKILL)
-    second = run_study("run", "smoke", "--dir", tmp_path / "s")
+    with running.frozen():
+        second = run_study("run", "smoke", "--dir", tmp_path / "s")
     assert second.returncode == 2
     assert "another `study run` is at work there; wait for it, or stop it" in " ".join(second.stderr.split())
     running.end(0)
@@ -152,12 +176,10 @@ def test_a_database_locked_for_longer_than_its_own_timeout_is_waited_for(smoke, 
     running = Running(tmp_path / "s")
     running.until_ended(2)
     lock = hold_lock(tmp_path / "s" / "mlflow.db")
-    time.sleep(22)
+    running.until_said("database is locked")
     lock.execute("ROLLBACK")
     lock.close()
-    said = running.end(0)
-    assert "database is locked" in said
-    assert "answers again, after 2" in said
+    assert "answers again, after " in running.end(0)
     same(tmp_path / "s", smoke)
 
 
@@ -165,7 +187,8 @@ def test_a_database_locked_for_longer_than_its_own_timeout_is_waited_for(smoke, 
 def test_a_deleted_database_is_put_back_and_the_run_stops(smoke, tmp_path, name):
     running = Running(tmp_path / "s")
     running.until_ended(3)
-    (tmp_path / "s" / name).unlink()
+    with running.frozen():
+        (tmp_path / "s" / name).unlink()
     said = running.end(1)
     assert said.count("study: the run stopped: ") == 1
     assert f"{name} was deleted while the study ran; it is put back whole" in said

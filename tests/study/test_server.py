@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,8 @@ from tests.study.commands import study
 from tests.study.compare import histories
 from tests.study.test_faults import Running
 from tests.study.test_ui import free_port, patient
+
+pytestmark = pytest.mark.faults
 
 
 class Server:
@@ -65,16 +66,14 @@ def server(running_server: Server) -> str:
 
 
 def test_a_server_that_goes_away_and_comes_back_is_waited_for(running_server, smoke, tmp_path):
-    """It is away for as long as it takes to start: some 10 to 20 s."""
     folder = tmp_path / "s"
     running = Running(folder, "--tracking-uri", running_server.address, "--set", "name=away")
     running.until_ended(2)
-    running_server.stop()
-    time.sleep(3)
+    with running.frozen():
+        running_server.stop()
+    running.until_said(f"the MLflow store at {running_server.address} does not answer (")
     running_server.start()
-    said = running.end(0)
-    assert f"the MLflow store at {running_server.address} does not answer (" in said
-    assert "answers again, after " in said
+    assert "answers again, after " in running.end(0)
     points = histories(folder, "away", running_server.address)
     assert points == histories(smoke)
     assert (folder / "report" / "gap.csv").read_text() == (smoke / "report" / "gap.csv").read_text()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
+from typing import Any
 
 import optuna
 import pandas as pd
 import pytest
 import yaml
 
-from study.directory import Directory
-from study.run import counts
 from study.storage import open_database, shown
 from tests.conftest import run_study
 from tests.study.commands import study
@@ -27,7 +25,7 @@ def postgres() -> Iterator[Postgres]:
     server.remove()
 
 
-def searches(url: str, name: str = "smoke") -> dict[str, list[object]]:
+def searches(url: str, name: str = "smoke") -> dict[str, list[tuple[Any, ...]]]:
     """What the database holds of a study, in the form of `optuna_trials`."""
     storage = open_database(url)
     return {
@@ -40,20 +38,22 @@ def searches(url: str, name: str = "smoke") -> dict[str, list[object]]:
     }
 
 
+def ended(url: str) -> int:
+    """Search trials so far."""
+    return sum(state == "COMPLETE" for cell in searches(url).values() for _, _, _, state, _ in cell)
+
+
+@pytest.mark.faults
 def test_a_database_that_restarts_is_waited_for_and_holds_what_the_journal_would(capsys, postgres, smoke, tmp_path):
     """Two slots; then the same study with one slot under another name, beside the first."""
     folder = tmp_path / "s"
     running = Running(folder, "--storage", postgres.url)
-    while (
-        not folder.joinpath("spec.yaml").exists() or sum(count.done for count in counts(Directory(folder)).values()) < 2
-    ):
-        assert running.process.poll() is None, running.process.communicate()
-        time.sleep(0.2)
-    postgres.stop()
-    time.sleep(3)
+    running.until(lambda: (folder / "spec.yaml").exists() and ended(postgres.url) >= 2)
+    with running.frozen():
+        postgres.stop()
+    running.until_said("the search's storage postgresql+psycopg2://postgres@/postgres")
     postgres.start()
     said = running.end(0)
-    assert "the search's storage postgresql+psycopg2://postgres@/postgres" in said
     assert "answers again, after " in said
     pd.testing.assert_frame_equal(trials(folder), trials(smoke))
     assert histories(folder) == histories(smoke)

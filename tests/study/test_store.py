@@ -41,10 +41,31 @@ def test_closing_twice_writes_final_metrics_once(store):
     assert store.client.get_run(record.run_id).info.status == "FINISHED"
 
 
+def test_a_short_trial_is_whole_after_one_request(store):
+    record = store.open_run(None, "t", TAGS, {"optimizer/lr": 0.1}, None)
+    rows = [(1, {"train/loss": 3.0, "val/accuracy": 0.5}), (2, {"train/loss": 2.0, "val/accuracy": 0.6})]
+    store.close(record, {"status": "complete"}, {"val/accuracy": 0.6, "test/accuracy": 0.4}, ok=True, rows=rows)
+    points = store.curves([record.run_id], ["train/loss", "val/accuracy", "test/accuracy"])
+    assert list(points["value"]) == [3.0, 2.0, 0.5, 0.6, 0.4]
+    assert list(points["epoch"]) == [1, 2, 1, 2, 2]
+    run = store.client.get_run(record.run_id)
+    assert (run.data.params, run.data.tags["status"]) == ({"optimizer/lr": "0.1"}, "complete")
+
+
+def test_a_run_cut_off_before_its_first_metrics_gets_its_parameters(store):
+    store.open_run(None, "t", TAGS, {"optimizer/lr": 0.1}, None)
+    known = store.runs()["sgd/16", "search", "abc"]
+    record = store.open_run(known, "t", TAGS, {"optimizer/lr": 0.1, "optimizer/beta": 0.0}, None)
+    store.log(record, [(1, {"train/loss": 1.0})])
+    assert store.client.get_run(record.run_id).data.params == {"optimizer/lr": "0.1", "optimizer/beta": "0.0"}
+
+
 def test_more_metrics_than_one_request_takes(store):
     record = store.open_run(None, "t", TAGS, {}, None)
     store.log(record, [(epoch, {f"probe/radius/{layer}": 1.0 for layer in range(30)}) for epoch in range(1, 51)])
     assert len(store.curves([record.run_id], ["probe/radius/7"])) == 50
+    store.log(record, [(51, {f"probe/radius/{layer}": 2.0 for layer in range(1700)})])
+    assert len(store.client.get_run(record.run_id).data.metrics) == 1700
 
 
 def test_reading_gives_numbers_as_numbers_and_parents_apart(store):
@@ -97,8 +118,9 @@ def test_first_contact_restores_the_patience_it_shortened(tmp_path, monkeypatch)
 
 def test_params_are_immutable_so_a_reopened_run_keeps_its_own(store):
     record = store.open_run(None, "t", TAGS, {"optimizer/lr": 0.1}, None)
+    store.log(record, [(1, {"train/loss": 1.0})])
     known = store.runs()["sgd/16", "search", "abc"]
-    store.open_run(known, "t", TAGS, {"optimizer/lr": 0.2}, None)
+    store.log(store.open_run(known, "t", TAGS, {"optimizer/lr": 0.2}, None), [(2, {"train/loss": 1.0})])
     assert store.client.get_run(record.run_id).data.params == {"optimizer/lr": "0.1"}
     with pytest.raises(MlflowException, match="lr"):
         store.client.log_param(record.run_id, "optimizer/lr", 0.2)
