@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C, and so would studies
+signal.signal(signal.SIGINT, signal.default_int_handler)  # else a shell's background job, and its studies, ignore it
 
 
 @pytest.fixture(autouse=True)

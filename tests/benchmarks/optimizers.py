@@ -3,6 +3,10 @@
 Gradients are of a real batch (zeros occur) and the contenders take turns, so that whatever else the machine does meets
 all of them. The figures are each contender's fastest turn, to which other work added least, and beside its ratio that
 of the medians.
+
+All are bound by memory: torch's fused SGD reads three numbers and writes two for a weight, LARS reads two more, LAMB
+beside AdamW four more and writes two. So the ratios vary by a fifth from machine to machine, with its caches and what
+its neighbours do; the table of parts tells where the time goes on this one.
 """
 
 from __future__ import annotations
@@ -25,7 +29,8 @@ from trainables.data.batches import Batches, normalisation
 from trainables.data.digits import Digits
 from trainables.models.alexnet import AlexNetSettings
 from trainables.models.resnet18 import ResNet18Settings
-from trainables.optimizers import CBLR, LAMB, LARS, MCLR, PercentDelta
+from trainables.optimizers import CBLR, LAMB, LARS, MCLR, PercentDelta, fused
+from trainables.optimizers.statistics import masked_medians, mean_ratios, norms
 
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "resnet18": lambda: ResNet18Settings().build(10),
@@ -151,6 +156,33 @@ def bench_steps(model: nn.Module, repeats: int, device: str) -> None:
         table(rows, BOUNDS)
 
 
+def bench_parts(model: nn.Module, repeats: int) -> None:
+    """What the steps on a CPU are made of, beside a whole step of torch's fused SGD: why they take what they take."""
+    weights = [p.detach().clone() for p in model.parameters()]
+    grads = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    first, second, room = ([torch.zeros_like(w) for w in weights] for _ in range(3))
+    adam = {"momentum": 0.9, "beta2": 0.999, "eps": 1e-6, "weight_decay": 0.0}
+
+    def update() -> None:
+        for w, v, g in zip(weights, first, grads, strict=True):
+            fused.move(w, v, g, 0.9, 0.0, 1e-6)
+
+    def directions() -> None:
+        for u, w, m, v, g in zip(room, weights, first, second, grads, strict=True):
+            fused.adam(u, w, m, v, g, adam, 1)
+
+    parts: dict[str, Callable[[], object]] = {
+        "SGD fused": contenders(model, {"": SGD["SGD fused"]})[""],
+        "common update: all but LAMB": update,
+        "norms of w and g: LARS": lambda: (norms(weights), norms(grads)),
+        "mean of |g/w|: PercentDelta": lambda: mean_ratios(grads, weights, 0.0, 1e-6),
+        "medians of |w| and |g|: MCLR": lambda: [masked_medians(x, grads, absolute=True) for x in (weights, grads)],
+        "Adam's directions: LAMB": directions,
+    }
+    times = turns(parts, repeats, "cpu")
+    table({name: (seconds, seconds.beside(times["SGD fused"])) for name, seconds in times.items()}, {})
+
+
 def bench_curvature(build: Callable[[], nn.Module], images: Tensor, labels: Tensor, repeats: int, device: str) -> None:
     """A whole training step, forward and backward pass included."""
 
@@ -215,6 +247,9 @@ def main() -> None:
         print(f"{name}, {options.device}, {options.threads} threads, torch {torch.__version__}: a step, relative to "
               "the fastest of torch's own, and by medians")  # fmt: skip
         bench_steps(model, options.repeats, options.device)
+        if options.device == "cpu" and fused.ENABLED:
+            print(f"{name}: what these steps are made of, relative to torch's fused SGD")
+            bench_parts(model, options.repeats)
         if not options.no_curvature:
             print(f"{name}: a training step of {options.batch} images, relative to the plain one")
             bench_curvature(MODELS[name], images, labels, max(2, options.repeats // 5), options.device)
