@@ -1,6 +1,7 @@
 # Everything runs in .venv, made here from pyproject.toml. Needs Python 3.11+ and make, nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
+TEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 .PHONY: install quickstart test faults check bench format clean
 
@@ -13,8 +14,6 @@ install: .venv/installed
 
 quickstart: install   ## the whole journey on scikit-learn's digits, in minutes
 	$(BIN)/study run quickstart
-
-TEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 test: install         ## on two cores at once
 	$(TEST) -m 'not faults'

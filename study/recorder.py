@@ -16,12 +16,10 @@ from functools import partial
 from study.patience import Patience, Writer
 from study.plan import Assignment, Cell
 from study.search import Ledger, Outcome
-from study.store import Record, Store
+from study.store import Record, Rows, Store
 from trainables.errors import Refused
 
 FLUSH_SECONDS = 5.0  # between writes of a running trial's metrics
-
-Rows = list[tuple[int, Mapping[str, float]]]  # metrics by epoch
 
 
 @dataclass

@@ -156,9 +156,10 @@ class Store:
     ) -> None:
         """The last `rows`, final metrics (once, whatever the rows hold), final tags, and the run's end."""
         fresh = self._fresh(record, rows)
-        held = self.client.get_run(record.run_id).data.metrics if metrics and record.reopened else record.latest
+        reopened = metrics and record.reopened
+        held = dict(self.client.get_run(record.run_id).data.metrics if reopened else record.latest)
         for _, row in rows:
-            held = held | dict(row)
+            held.update(row)
         last = max([record.last_step, *(step for step, _ in rows)])
         final = [Metric(k, v, record.stamp(last), last) for k, v in metrics.items() if held.get(k) != v]
         self._send(record, [*fresh, final], tags)

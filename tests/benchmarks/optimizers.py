@@ -5,8 +5,8 @@ all of them. The figures are each contender's fastest turn, to which other work 
 of the medians.
 
 All are bound by memory: torch's fused SGD reads three numbers and writes two for a weight, LARS reads two more, LAMB
-beside AdamW four more and writes two. So the ratios vary by a fifth from machine to machine, with its caches and what
-its neighbours do; the table of parts tells where the time goes on this one.
+beside AdamW five more and writes two. So the ratios depend on the machine, its caches and its neighbours (LAMB's was
+2.4 on one and 3.9 on another of the same kind); the table of parts tells where the time goes on this one.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def bench_parts(model: nn.Module, repeats: int) -> None:
 
     parts: dict[str, Callable[[], object]] = {
         "SGD fused": contenders(model, {"": SGD["SGD fused"]})[""],
-        "common update: all but LAMB": update,
+        "common update: the layer-wise": update,
         "norms of w and g: LARS": lambda: (norms(weights), norms(grads)),
         "mean of |g/w|: PercentDelta": lambda: mean_ratios(grads, weights, 0.0, 1e-6),
         "medians of |w| and |g|: MCLR": lambda: [masked_medians(x, grads, absolute=True) for x in (weights, grads)],

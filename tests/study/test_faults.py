@@ -33,16 +33,17 @@ class Running:
     """`study run smoke` in a process of its own."""
 
     def __init__(self, folder: Path, *words: str, patience: float = 60.0) -> None:
-        self.folder, self.words = folder, Path(tempfile.mkstemp(prefix="said-")[1])
+        self.folder, self.output = folder, tempfile.TemporaryFile()  # noqa: SIM115, read until the test ends
         command = [sys.executable, "-m", "study.cli", "run", "smoke", "--dir", str(folder), "--slots", "2", *words]
         self.process = subprocess.Popen(
-            command, stdout=self.words.open("w"), stderr=subprocess.STDOUT, start_new_session=True,
+            command, stdout=self.output, stderr=subprocess.STDOUT, start_new_session=True,
             env={**os.environ, "STUDY_PATIENCE": str(patience), "PYTHONUNBUFFERED": "1"},
         )  # fmt: skip
 
     def said(self) -> str:
         """On one line."""
-        return " ".join(self.words.read_text().split())
+        file = self.output.fileno()  # whose place is the process's: reading must not move it
+        return " ".join(os.pread(file, os.fstat(file).st_size, 0).decode().split())
 
     def until(self, holds: Callable[[], bool]) -> None:
         """Wait, while it runs."""
@@ -63,8 +64,10 @@ class Running:
     def frozen(self) -> Iterator[None]:
         """The driver stands still, so that it cannot end before the fault is there."""
         self.process.send_signal(signal.SIGSTOP)
-        yield
-        self.process.send_signal(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def end(self, status: int) -> str:
         """What it said, once it has ended with this status and no traceback."""
@@ -72,7 +75,6 @@ class Running:
         said = self.said()
         assert self.process.returncode == status, said
         assert "Traceback" not in said
-        self.words.unlink()
         return said
 
 
@@ -179,7 +181,7 @@ def test_a_database_locked_for_longer_than_its_own_timeout_is_waited_for(smoke, 
     running.until_said("database is locked")
     lock.execute("ROLLBACK")
     lock.close()
-    assert "answers again, after " in running.end(0)
+    assert "answers again, after 2" in running.end(0)
     same(tmp_path / "s", smoke)
 
 
