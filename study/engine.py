@@ -14,6 +14,7 @@ import socket
 import time
 import traceback
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ from trainables.errors import Refused
 
 REPORT_SECONDS = 0.5  # between a trial's reports, each of which costs milliseconds
 MUSTER_SECONDS = 15.0  # that the first workers wait for one another
+DEATHS = 4  # of its worker in one run that a trial is given up for
 
 
 class Source(Protocol):
@@ -170,7 +172,11 @@ class Halt(tune.Stopper):  # type: ignore[misc]
 
 
 class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
-    """Tune's view of the source. Tune's trial ids live only here."""
+    """Tune's view of the source. Tune's trial ids live only here.
+
+    A trial whose worker died is handed out once more from here: Tune's own retries give up at once where a trial was
+    about to take over a worker that has died unnoticed.
+    """
 
     def __init__(self, source: Source, folder: Path, slots: int, ahead: int = 0) -> None:
         """`slots` trials run at once, and `ahead` more are handed out."""
@@ -178,19 +184,25 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
         self.source, self.folder, self.slots, self.ahead = source, folder, slots, ahead
         self.muster = Muster(folder.parent / ".tune" / "muster")
         self.called = 0
-        self.folders: dict[str, str] = {}
+        self.handed: dict[str, Assignment] = {}
+        self.again: list[Assignment] = []
+        self.deaths: Counter[str] = Counter()  # by folder
         self.stopped: dict[str, Outcome] = {}
         self.error: Exception | None = None  # the first one here: Tune would take it for a trial's
 
     @_kept
     def suggest(self, trial_id: str) -> Any:
-        if len(self.folders) >= self.slots + (self.ahead if self.called == self.slots else 0):
+        if len(self.handed) >= self.slots + (self.ahead if self.called == self.slots else 0):
             return None
-        assignment = self.source.next()
-        if assignment is None:
-            return self.FINISHED if self.source.done else None
-        self.folders[trial_id] = assignment.folder
-        self.source.started(assignment)
+        if self.again:
+            assignment = self.again.pop(0)
+        else:
+            fresh = self.source.next()
+            if fresh is None:
+                return self.FINISHED if self.source.done else None
+            assignment = fresh
+            self.source.started(assignment)
+        self.handed[trial_id] = assignment
         if self.called < self.slots:
             self.muster.call(self.called)
             self.called += 1
@@ -205,21 +217,26 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
     def hears(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Hand on what a trial reports, before Tune decides whether it goes on; True if it should not."""
         progress = result.get("progress")
-        if isinstance(progress, Progress) and trial_id in self.folders:
+        if isinstance(progress, Progress) and trial_id in self.handed:
             self.source.note(progress.seconds, progress.warning)
-            outcome = self.source.report(self.folders[trial_id], progress.rows)
+            outcome = self.source.report(self.handed[trial_id].folder, progress.rows)
             if outcome is not None:
                 self.stopped[trial_id] = outcome
         return trial_id in self.stopped
 
     @_kept
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        if trial_id not in self.folders:
+        if trial_id not in self.handed:
             return
+        assignment = self.handed.pop(trial_id)
         progress = (result or {}).get("progress")
         if trial_id in self.stopped:
             outcome = self.stopped.pop(trial_id)
         elif error or progress is None:
+            self.deaths[assignment.folder] += 1
+            if self.deaths[assignment.folder] < DEATHS:
+                self.again.append(assignment)
+                return
             outcome = Outcome("failed", reason="the worker process died, again and again")
         elif isinstance(progress, Outcome):
             outcome = progress
@@ -227,7 +244,7 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
             return  # Tune is stopping: the trial stays unfinished and goes on next time
         else:
             outcome = Outcome(progress.status, _last(progress), progress.step, progress.reason)
-        self.source.end(self.folders.pop(trial_id), outcome)
+        self.source.end(assignment.folder, outcome)
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher beside its snapshots; there is nothing here to keep."""
@@ -292,7 +309,7 @@ def run(
                 ),
                 run_config=tune.RunConfig(
                     name="run", storage_path=str(scratch.resolve()), verbose=0, stop=Halt(searcher),
-                    failure_config=tune.FailureConfig(max_failures=2),
+                    failure_config=tune.FailureConfig(max_failures=0),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                 ),
             ).fit()  # fmt: skip

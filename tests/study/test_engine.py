@@ -132,13 +132,25 @@ def test_the_searcher_hands_trials_out_and_their_reports_back(plan, tmp_path):
     assert not searcher.hears("a", {"progress": last})
     searcher.on_trial_complete("a", {"progress": last})
     assert searcher.suggest("b") is not None
-    searcher.on_trial_complete("b", None, error=True)
+    searcher.on_trial_complete("b", {"progress": Outcome("failed", reason="its own")})
     assert searcher.suggest("c") == searcher.FINISHED
     assert source.log == [
         ("started", 2), ("report", [1]), ("report", [2]),
         ("end", "complete", {"val/accuracy": 0.2, "test/accuracy": 0.3}),
         ("started", 1), ("end", "failed", {}),
     ]  # fmt: skip
+
+
+def test_a_trial_whose_worker_died_is_handed_out_again_at_once_but_not_for_ever(plan, tmp_path):
+    source = Source(plan)
+    searcher = TuneSearcher(source, tmp_path, slots=1)
+    first = searcher.suggest("0")
+    for death in range(1, engine.DEATHS):
+        searcher.on_trial_complete(str(death - 1), None, error=True)
+        assert searcher.suggest(str(death)) == first
+    searcher.on_trial_complete(str(engine.DEATHS - 1), None, error=True)
+    assert searcher.suggest("other")["folder"] != first["folder"]
+    assert source.log == [("started", 2), ("end", "failed", {}), ("started", 1)]
 
 
 def test_a_trial_that_the_source_gives_up_is_stopped_and_ends_so(plan, tmp_path):
