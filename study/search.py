@@ -26,7 +26,7 @@ from study.plan import Assignment, Cell, search_seed
 from study.pruners import Arena
 from study.samplers import Sampler
 from study.spec import Spec
-from study.storage import study_name
+from study.storage import at_once, study_name
 from trainables.errors import Refused
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -277,23 +277,31 @@ class CellSearch:
         if self.storage.get_trial(trial_id).state.is_finished():
             return  # a try before this one got through, though its answer did not
         kept = {key: rows[-1][1][key] for key in self.spec.search.constraints if rows and key in rows[-1][1]}
-        for key, value in {**ended, **kept, **outcome.metrics}.items():
-            self.storage.set_trial_user_attr(trial_id, key, value)
-        if outcome.status == "failed":
+        failed, judged = outcome.status == "failed", self._judged.get(assignment.number)
+        state = TrialState.PRUNED if outcome.status == "pruned" else TrialState.COMPLETE
+        value = WORST if outcome.status == "diverged" else outcome.metrics.get("val/accuracy", WORST)
+        with at_once(self.storage):
+            for key, told in {**ended, **kept, **outcome.metrics}.items():
+                self.storage.set_trial_user_attr(trial_id, key, told)
+            if not failed:
+                self._conclude(trial_id, rows, judged[0].attributes(judged[1]) if judged else {}, state, value)
+        if failed:
             self.failed.add(assignment.number)
-            return
+        elif judged:
+            judged[0].leave(judged[1], state, value)
+            del self._judged[assignment.number]
+
+    def _conclude(
+        self, trial_id: int, rows: Sequence[tuple[int, Mapping[str, float]]], told: Mapping[str, Any],
+        state: TrialState, value: float,
+    ) -> None:  # fmt: skip
+        """Optuna's own account of how a trial ended; `told` is what its pruner keeps with it."""
         for epoch, row in rows:
             if "val/accuracy" in row:
                 self.storage.set_trial_intermediate_value(trial_id, epoch, row["val/accuracy"])
-        value = WORST if outcome.status == "diverged" else outcome.metrics["val/accuracy"]
-        state = TrialState.PRUNED if outcome.status == "pruned" else TrialState.COMPLETE
-        judged = self._judged.get(assignment.number)
-        for key, attr in judged[0].attributes(judged[1]).items() if judged else ():
+        for key, attr in told.items():
             self.storage.set_trial_system_attr(trial_id, key, attr)
         self.storage.set_trial_state_values(trial_id, state, [value])
-        if judged:
-            judged[0].leave(judged[1], state, value)
-            del self._judged[assignment.number]
 
     def _ended(self, trial: FrozenTrial) -> bool:
         return trial.state.is_finished() or trial.number in self.failed

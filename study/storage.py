@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,28 @@ class Journal(JournalFileBackend):
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self.path, self.anchor = path, Anchor(path)
+        self.gathered: list[dict[str, Any]] | None = None
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
         self.anchor.check()
         return super().read_logs(log_number_from)
 
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        """What is appended inside goes to the disk at the end, in one piece; nothing does if an error ends it."""
+        self.gathered = []
+        try:
+            yield
+            logs = self.gathered
+        finally:
+            self.gathered = None
+        if logs:
+            self.append_logs(logs)
+
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        if self.gathered is not None:
+            self.gathered += logs
+            return
         self.anchor.check()
         size = self.path.stat().st_size
         try:
@@ -44,10 +60,23 @@ class Journal(JournalFileBackend):
             raise
 
 
-def open_storage(path: Path) -> JournalStorage:
+class FileStorage(JournalStorage):
+    """Optuna's storage on a journal of ours."""
+
+    def __init__(self, path: Path) -> None:
+        self.journal = Journal(path)
+        super().__init__(self.journal)
+
+
+def at_once(storage: BaseStorage) -> AbstractContextManager[None]:
+    """Inside it, what a trial is told of goes to a journal in one piece; a database takes it line by line."""
+    return storage.journal.gathering() if isinstance(storage, FileStorage) else nullcontext()
+
+
+def open_storage(path: Path) -> FileStorage:
     """The journal at `path`. Raises Refused when it holds something else."""
     try:
-        return JournalStorage(Journal(path))
+        return FileStorage(path)
     except Exception as error:  # Optuna raises whatever the damage leads to
         raise Refused(
             "optuna.journal",
