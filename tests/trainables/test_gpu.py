@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from tests.tiny import config, noise_splits
+from tests.trainables.test_tricks import ALL as TRICKS
 from trainables.optimizers import CBLR, LAMB, LARS, MCLR, PercentDelta, optimizers
 from trainables.probes import probes
 from trainables.train import Trial
@@ -33,11 +34,6 @@ MAKES: dict[str, Make] = {
     "cblr layer-wise": partial(CBLR, curvature="gnb", layer_wise=True, seed=0),
 }
 OPTIMIZERS: dict[str, dict[str, Any]] = {"sgd": {"lr": 0.02}, "cblr": {"gamma": 1e-3, "interval": 2}}
-TRICKS: dict[str, dict[str, Any]] = {
-    "discard": {"p": 0.3, "epochs": 1}, "first_epoch": {"batch_size": 4, "lr": 0.01}, "grow": {"factor": 2, "every": 1},
-    "noise": {"sigma": 0.01, "epochs": 1}, "discard_gradients": {"p": 0.3, "epochs": 1},
-    "sharpen": {"factor": 2, "epochs": 1},
-}  # fmt: skip
 PROBES: dict[str, dict[str, Any]] = {
     "curvature": {"entries": 5}, "sharpness": {"images": 10}, "guards": {}, "radius": {},
 }  # fmt: skip
