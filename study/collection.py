@@ -12,9 +12,9 @@ import pandas as pd
 from study import engine
 from study.directory import CollectionDirectory, Directory
 from study.estimate import Total, estimate, total
+from study.outcome import Count
 from study.progress import Display
 from study.run import Failed, Prepared, counts, open_store, prepare, run, write_reports
-from study.search import Count
 from study.spec import Collection, Resources, Spec
 from study.store import Store
 from trainables.errors import Refused

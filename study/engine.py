@@ -37,8 +37,8 @@ import ray
 import torch
 from ray import tune
 
+from study.outcome import Outcome
 from study.plan import Assignment, data_key
-from study.search import Outcome
 from study.spec import Resources
 from trainables.checkpoint import CheckpointedTrial, Progress
 from trainables.config import TrialConfig

@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from study.estimate import Total
+from study.outcome import Count, Outcome
 from study.plan import Assignment
-from study.search import Count, Outcome
 
 PLAIN_SECONDS = 20.0  # between lines where there is no terminal
 LONG_SECONDS = 600.0  # a run that takes longer says so before it starts

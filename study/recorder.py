@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from study.ledger import Ledger
+from study.outcome import Outcome
 from study.patience import Patience, Writer
 from study.plan import Assignment, Cell
-from study.search import Ledger, Outcome
 from study.store import Record, Rows, Store
 from trainables.errors import Refused
 

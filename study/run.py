@@ -24,11 +24,13 @@ from optuna.storages import BaseStorage
 from study import engine
 from study.directory import Directory
 from study.estimate import Speed, estimate, total
+from study.ledger import Ledger
+from study.outcome import Count, Outcome
 from study.patience import Answer, Gone, Patience
 from study.plan import Assignment, Cell, cells, load_data
 from study.progress import Display
 from study.recorder import Recorder
-from study.search import CellSearch, Count, Ledger, Outcome, pruning
+from study.search import CellSearch, pruning
 from study.spec import Spec
 from study.statistics import gap_table, winners_curse
 from study.storage import claim, mend, open_database, open_storage, shown

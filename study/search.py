@@ -1,4 +1,4 @@
-"""The search: one persistent Optuna study a cell, by ask and tell, and the confirm phase that follows it.
+"""One cell's search: a persistent Optuna study, by ask and tell, and the confirm phase that follows it.
 
 Reproducible whatever the number of slots and the order of finishing: the sampler is rebuilt for every suggestion,
 seeded by (search seed, cell, trial number), and sees only the trials up to number - window, which must have ended
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
@@ -22,6 +22,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from search_spaces import Choice, Float, Range
 from study import boundary
 from study.boundary import Edge
+from study.outcome import Count, Outcome
 from study.plan import Assignment, Cell, search_seed
 from study.pruners import Arena
 from study.samplers import Sampler
@@ -35,41 +36,6 @@ warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning
 WORST = 0.0  # the accuracy that a diverged trial counts as
 FAR = 1e9  # by which a trial breaks a constraint on what it did not report
 ENDED = ("complete", "pruned", "diverged")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a trial ended: `metrics` of its last epoch and test; `step` and `reason` where it diverged or failed.
-
-    A pruned one's `step` is the epoch it stopped after.
-    """
-
-    status: Literal["complete", "pruned", "diverged", "failed"]
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    step: int | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class Count:
-    """A cell's trials of both phases. `failed` ones are run again by the next `study run`."""
-
-    total: int
-    done: int = 0
-    running: int = 0
-    diverged: int = 0
-    failed: int = 0
-    pruned: int = 0
-    best: float | None = None  # validation accuracy
-    edges: tuple[str, ...] = ()  # where the best lies at the end of a range
-
-    @property
-    def ended(self) -> int:
-        return self.done + self.diverged + self.pruned
-
-    @property
-    def left(self) -> int:
-        return self.total - self.ended
 
 
 def pruning(spec: Spec, cell: Cell) -> str:
@@ -190,6 +156,24 @@ class CellSearch:
         if best is None:
             return []
         return boundary.edges(self.cell, self.space(round_), {self.keys[key]: x for key, x in best.params.items()})
+
+    @property
+    def searching(self) -> bool:
+        """Whether rounds of wider ranges may still follow."""
+        return self.budgets[0] > 0 and not self.settled
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of widening so far."""
+        return len(self.budgets) - 1
+
+    def add_round(self) -> None:
+        """Another round: its trials come on top of the budget, and answer the last round's alarms."""
+        self.budgets.append(self.budgets[-1] + boundary.extra(self.budgets[0]))
+
+    def settle(self) -> None:
+        """No further round follows: the confirm phase may begin."""
+        self.settled = True
 
     @property
     def wants_widening(self) -> bool:
@@ -380,85 +364,3 @@ def _covering(range_: Range, key: str, drawn: Sequence[Mapping[str, Any]]) -> Ra
 
 def _confirm_key(assignment: Assignment) -> str:
     return f"confirm/{assignment.config.hash()}"
-
-
-class Ledger:
-    """All cells' trials: what has ended, what runs, and what comes next."""
-
-    def __init__(self, storage: BaseStorage, spec: Spec, plan: Sequence[Cell]) -> None:
-        self.cells = {cell.name: CellSearch(storage, spec, cell) for cell in plan}
-        self._widen()
-        self.waiting = [trial for cell in self.cells.values() for trial in cell.unfinished()]
-        self.started: dict[str, Assignment] = {}  # by folder, in this process
-
-    def next(self) -> Assignment | None:
-        """A trial to start now: first those a former process left, then the cell with the fewest; None if none may."""
-        self._widen()
-        if self.waiting:
-            started = self._start(self.waiting[0])
-            self.waiting.pop(0)
-            return started
-        for cell in sorted(self.cells.values(), key=self._handed_out):
-            found = cell.next_search() or next(
-                (t for t in cell.confirm() if t.folder not in self.started and not cell.confirmed(t)), None
-            )
-            if found:
-                return self._start(found)
-        return None
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing is left to hand out: all search and confirm trials have ended, or were tried and failed."""
-        return not self.waiting and all(
-            cell.searched
-            and cell.settled
-            and all(t.folder in self.started or cell.confirmed(t) for t in cell.confirm())
-            for cell in self.cells.values()
-        )
-
-    def recall(self) -> None:
-        """After the storage was away: what it took without our hearing of it is handed out after all."""
-        for cell in self.cells.values():
-            cell.forget()
-        known = {trial.folder for trial in self.waiting} | set(self.started)
-        unfinished = (trial for cell in self.cells.values() for trial in cell.unfinished())
-        self.waiting += [trial for trial in unfinished if trial.folder not in known]
-
-    def ended(self) -> list[Assignment]:
-        """Every trial that has ended, the confirm trials of a superseded configuration left out."""
-        return [
-            assignment
-            for cell in self.cells.values()
-            for assignment in (
-                *(cell.assignment(trial) for trial in cell.trials if trial.state.is_finished()),
-                *(trial for trial in cell.confirm() if cell.confirmed(trial)),
-            )
-        ]
-
-    def finish(self, assignment: Assignment, outcome: Outcome, rows: Sequence[tuple[int, Mapping[str, float]]]) -> None:
-        self.cells[assignment.cell.name].finish(assignment, outcome, rows)
-        self._widen()
-
-    def stops(self, assignment: Assignment, rows: Sequence[tuple[int, Mapping[str, float]]]) -> Outcome | None:
-        """How a running trial ends if its pruner stops it, given its new `rows`."""
-        return self.cells[assignment.cell.name].stops(assignment, rows)
-
-    def _widen(self) -> None:
-        """Rounds of wider ranges and more trials, for all cells alike, while any best lies at the end of a range."""
-        searching = [cell for cell in self.cells.values() if cell.budgets[0] and not cell.settled]
-        while searching and all(cell.searched for cell in searching):
-            if len(searching[0].budgets) > boundary.ROUNDS or not any(cell.wants_widening for cell in searching):
-                for cell in self.cells.values():
-                    cell.settled = True
-                return
-            for cell in searching:
-                cell.budgets.append(cell.budgets[-1] + boundary.extra(cell.budgets[0]))
-
-    def _start(self, assignment: Assignment) -> Assignment:
-        self.cells[assignment.cell.name].begin(assignment)
-        self.started[assignment.folder] = assignment
-        return assignment
-
-    def _handed_out(self, cell: CellSearch) -> tuple[int, int]:
-        confirms = sum(t.folder in self.started or cell.confirmed(t) for t in cell.confirm())
-        return len(cell.trials) + confirms, cell.cell.batch_size

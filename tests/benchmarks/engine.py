@@ -60,8 +60,8 @@ def plain(configs: Sequence[object]) -> None:
 def measure_plain(folder: Path) -> float:
     """Seconds of the same trials, in two processes that share them out."""
     from study.directory import Directory
+    from study.ledger import Ledger
     from study.plan import cells
-    from study.search import Ledger
     from study.storage import open_storage
 
     spec = Directory(folder).spec()

@@ -7,8 +7,9 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+from study.ledger import Ledger
+from study.outcome import Outcome
 from study.plan import Assignment, cells
-from study.search import Ledger, Outcome
 from study.spec import Spec
 from study.storage import open_storage
 

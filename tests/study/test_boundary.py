@@ -6,8 +6,8 @@ import pytest
 
 from search_spaces import Float
 from study import boundary
+from study.ledger import Ledger
 from study.plan import cells
-from study.search import Ledger
 from study.spec import load
 from study.storage import mend, open_storage
 from tests.study.simulation import curve, run, story

@@ -10,9 +10,9 @@ from rich.console import Console
 from study import engine, run
 from study.directory import Directory
 from study.engine import RayTrial, TuneSearcher
+from study.outcome import Outcome
 from study.plan import cells, data_key, load_data, search_seed
 from study.progress import Display
-from study.search import Outcome
 from study.spec import load
 from tests.study.commands import study
 from tests.study.compare import same

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from study.ledger import Ledger
 from study.plan import cells
 from study.run import _mended
-from study.search import Ledger
 from study.spec import load
 from tests.conftest import run_study
 from tests.study.commands import study

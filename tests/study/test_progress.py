@@ -6,9 +6,9 @@ import pytest
 from rich.console import Console
 
 from study.estimate import Total
+from study.outcome import Count, Outcome
 from study.plan import Assignment, cells
 from study.progress import Display, counts_table, duration, studies_table
-from study.search import Count, Outcome
 from study.spec import load
 
 

@@ -4,9 +4,11 @@ import random
 
 import pytest
 
+from study.ledger import Ledger
+from study.outcome import Outcome
 from study.plan import cells
 from study.pruners import Arena, pruners
-from study.search import Ledger, Outcome, pruning
+from study.search import pruning
 from study.spec import load
 from study.storage import mend, open_storage
 from tests.study.simulation import curve, run, story

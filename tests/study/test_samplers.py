@@ -4,9 +4,10 @@ import random
 
 import pytest
 
+from study.ledger import Ledger
+from study.outcome import Outcome
 from study.plan import cells
 from study.samplers import samplers
-from study.search import Ledger, Outcome
 from study.spec import load
 from study.storage import mend, open_storage
 from tests.study.simulation import curve, rate, run, story

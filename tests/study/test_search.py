@@ -5,8 +5,10 @@ import random
 import optuna
 import pytest
 
+from study.ledger import Ledger
+from study.outcome import Outcome
 from study.plan import cells
-from study.search import WORST, Ledger, Outcome
+from study.search import WORST
 from study.spec import Spec, load
 from study.storage import mend, open_storage
 from trainables.errors import Refused

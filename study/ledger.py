@@ -1,0 +1,95 @@
+"""The ledger: every cell's search and confirm phase in one queue, so that no slot idles at a cell's edge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from optuna.storages import BaseStorage
+
+from study import boundary
+from study.outcome import Outcome
+from study.plan import Assignment, Cell
+from study.search import CellSearch
+from study.spec import Spec
+
+
+class Ledger:
+    """All cells' trials: what has ended, what runs, and what comes next."""
+
+    def __init__(self, storage: BaseStorage, spec: Spec, plan: Sequence[Cell]) -> None:
+        self.cells = {cell.name: CellSearch(storage, spec, cell) for cell in plan}
+        self._widen()
+        self.waiting = [trial for cell in self.cells.values() for trial in cell.unfinished()]
+        self.started: dict[str, Assignment] = {}  # by folder, in this process
+
+    def next(self) -> Assignment | None:
+        """A trial to start now: first those a former process left, then the cell with the fewest; None if none may."""
+        self._widen()
+        if self.waiting:
+            started = self._start(self.waiting[0])
+            self.waiting.pop(0)
+            return started
+        for cell in sorted(self.cells.values(), key=self._handed_out):
+            found = cell.next_search() or next(
+                (t for t in cell.confirm() if t.folder not in self.started and not cell.confirmed(t)), None
+            )
+            if found:
+                return self._start(found)
+        return None
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to hand out: all search and confirm trials have ended, or were tried and failed."""
+        return not self.waiting and all(
+            cell.searched
+            and cell.settled
+            and all(t.folder in self.started or cell.confirmed(t) for t in cell.confirm())
+            for cell in self.cells.values()
+        )
+
+    def recall(self) -> None:
+        """After the storage was away: what it took without our hearing of it is handed out after all."""
+        for cell in self.cells.values():
+            cell.forget()
+        known = {trial.folder for trial in self.waiting} | set(self.started)
+        unfinished = (trial for cell in self.cells.values() for trial in cell.unfinished())
+        self.waiting += [trial for trial in unfinished if trial.folder not in known]
+
+    def ended(self) -> list[Assignment]:
+        """Every trial that has ended, the confirm trials of a superseded configuration left out."""
+        return [
+            assignment
+            for cell in self.cells.values()
+            for assignment in (
+                *(cell.assignment(trial) for trial in cell.trials if trial.state.is_finished()),
+                *(trial for trial in cell.confirm() if cell.confirmed(trial)),
+            )
+        ]
+
+    def finish(self, assignment: Assignment, outcome: Outcome, rows: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+        self.cells[assignment.cell.name].finish(assignment, outcome, rows)
+        self._widen()
+
+    def stops(self, assignment: Assignment, rows: Sequence[tuple[int, Mapping[str, float]]]) -> Outcome | None:
+        """How a running trial ends if its pruner stops it, given its new `rows`."""
+        return self.cells[assignment.cell.name].stops(assignment, rows)
+
+    def _widen(self) -> None:
+        """Rounds of wider ranges and more trials, for all cells alike, while any best lies at the end of a range."""
+        searching = [cell for cell in self.cells.values() if cell.searching]
+        while searching and all(cell.searched for cell in searching):
+            if searching[0].rounds >= boundary.ROUNDS or not any(cell.wants_widening for cell in searching):
+                for cell in self.cells.values():
+                    cell.settle()
+                return
+            for cell in searching:
+                cell.add_round()
+
+    def _start(self, assignment: Assignment) -> Assignment:
+        self.cells[assignment.cell.name].begin(assignment)
+        self.started[assignment.folder] = assignment
+        return assignment
+
+    def _handed_out(self, cell: CellSearch) -> tuple[int, int]:
+        confirms = sum(t.folder in self.started or cell.confirmed(t) for t in cell.confirm())
+        return len(cell.trials) + confirms, cell.cell.batch_size
