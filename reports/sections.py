@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from reports.claims import Claim, Judgement, Missing, Sketch, claims
-from reports.claims.evidence import images
+from reports.claims.shared.evidence import images
 from reports.drawing import save, specification
 from reports.figures.drawn import Drawn, draw
 from reports.figures.figure import Figure

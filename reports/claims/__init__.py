@@ -3,7 +3,7 @@
 A new one is a file here and an entry point in the group `study.claims`.
 """
 
-from reports.claims.claim import Claim, Judgement, Missing, Part, Sketch, Status
+from reports.claims.shared.claim import Claim, Judgement, Missing, Part, Sketch, Status
 from trainables.plugins import Registry
 
 claims: Registry[Claim | Sketch] = Registry("study.claims")

@@ -1,6 +1,6 @@
 """The report's figures, in the order of the page. A new one is a file here and a line below."""
 
-from reports.figures import accuracy, curvature, curves, divergence, gap, rates, slices
+from reports.figures import accuracy, curvature_estimates, curves, divergence, gap, rates, slices
 from reports.figures.figure import Figure
 
 FIGURES: tuple[Figure, ...] = (
@@ -10,5 +10,5 @@ FIGURES: tuple[Figure, ...] = (
     slices.FIGURE,
     divergence.FIGURE,
     rates.FIGURE,
-    curvature.FIGURE,
+    curvature_estimates.FIGURE,
 )

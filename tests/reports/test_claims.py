@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from reports.claims import Claim, Sketch, claims
-from reports.claims.claim import above, all_of, below, within
+from reports.claims.shared.claim import above, all_of, below, within
 from reports.drawing import specification
 from study.statistics import Estimate
 from tests.reports.worlds import HOW, World, bare, world

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from reports.numerics.laws import effective, folded_normal
 from reports.results import Results
-from study.laws import effective, folded_normal
 from study.statistics import arm_of, batch_size_of, gap_table, verdict
 from study.store import Store, default_uri
 

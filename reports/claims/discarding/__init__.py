@@ -1,0 +1,1 @@
+"""Claims about discarding the samples of small loss."""

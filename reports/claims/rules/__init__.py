@@ -1,0 +1,1 @@
+"""Claims about layer-wise rules: MCLR, LARS, and tuned Nesterov momentum against both."""

@@ -1,0 +1,173 @@
+"""What claims take from a study's results; whatever is not there is Missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from reports.claims.shared.claim import Missing
+from reports.figures import against
+from reports.results import Results
+from study.statistics import accuracies, arm_of, batch_size_of, interval
+
+IMAGES = {"cifar10": 50_000, "digits": 1437}  # in the whole training sets
+PAPERS_IMAGES = 50_000
+HEADS = ("classifier", "fc", "head")
+
+
+def sizes_of(table: pd.DataFrame) -> list[int]:
+    """The batch sizes that are the columns of `table`."""
+    return [int(str(size)) for size in table.columns]
+
+
+def drawable(make: Callable[[Results], pd.DataFrame]) -> Callable[[Results], pd.DataFrame]:
+    """A figure's data: none where the study lacks them."""
+
+    def data(results: Results) -> pd.DataFrame:
+        try:
+            return make(results)
+        except Missing:
+            return pd.DataFrame()
+
+    return data
+
+
+def home(results: Results) -> str:
+    """The baseline's arm: the one that a claim about a single optimizer is about."""
+    return arm_of(results.baseline)
+
+
+def last(results: Results, metric: str, arm: str) -> pd.DataFrame:
+    """`metric` after the last epoch: complete confirm seeds (rows) × batch sizes (columns, ascending)."""
+    cells = sorted((cell for cell in results.cells if arm_of(cell) == arm), key=batch_size_of)
+    if not cells:
+        raise Missing(f"the study has no arm {arm}")
+    table = accuracies(results.trials, cells, metric)
+    table = table.set_axis([batch_size_of(cell) for cell in cells], axis="columns")
+    return _some(table.dropna(axis="columns", how="all"), f"no trial of {arm} is complete with {metric}")
+
+
+def at_epoch(results: Results, metric: str, arm: str, epoch: int = 1) -> pd.DataFrame:
+    """`metric` of one epoch: seeds × batch sizes, of every confirm trial that finished this epoch."""
+    history = results.history([metric])
+    here = history[(history["arm"] == arm) & (history["epoch"] == epoch)]
+    table = here.pivot_table(index="seed", columns="batch_size", values="value")
+    return _some(table, f"no trial of {arm} has {metric} at epoch {epoch}")
+
+
+def curves(results: Results, metric: str, arms: Sequence[str]) -> pd.DataFrame:
+    """`metric` by epoch of the complete confirm trials: arm, batch_size, seed, epoch, value."""
+    history = results.history([metric])
+    here = history[history["arm"].isin(arms) & (history["status"] == "complete")]
+    for arm in arms:
+        if arm not in set(here["arm"]):
+            raise Missing(f"no trial of {arm} is complete with {metric}")
+    return here[["arm", "batch_size", "seed", "epoch", "value"]].reset_index(drop=True)
+
+
+def _some(table: pd.DataFrame, absent: str) -> pd.DataFrame:
+    if table.empty:
+        raise Missing(absent)
+    return table
+
+
+def shared(left: pd.DataFrame, right: pd.DataFrame, sizes: Sequence[int] | None = None) -> dict[int, pd.Series]:
+    """`left - right` by batch size, over the seeds that both completed there; both are seeds × batch sizes."""
+    common = [size for size in sizes_of(left) if size in right.columns and (sizes is None or size in sizes)]
+    differences = {size: (left[size] - right[size]).dropna() for size in common}
+    found = {size: difference for size, difference in differences.items() if len(difference)}
+    if not found:
+        raise Missing("no seed is complete in both arms at one batch size")
+    return found
+
+
+def layers(results: Results, prefix: str) -> list[str]:
+    """The names that follow `prefix` in the metrics that some trial has, up to the next `/`; in the net's order."""
+    keys = (str(column).removeprefix(prefix) for column in results.trials if str(column).startswith(prefix))
+    found = dict.fromkeys(key.partition("/")[0] for key in keys)
+    if not found:
+        raise Missing(f"no trial was measured by the probe {prefix.split('/')[1]}")
+    return sorted(found, key=in_order)
+
+
+def in_order(layer: str) -> tuple[object, ...]:
+    """Numbers in a name count as numbers; a net's head comes after its body, and `all` last."""
+    parts = tuple((int(part), "") if part.isdecimal() else (-1, part) for part in layer.split("."))
+    return layer == "all", layer.startswith(HEADS), parts
+
+
+def dense(names: Sequence[str], number: int) -> str:
+    """The fully connected layer of this number, from 1."""
+    found = [name for name in names if name.startswith(HEADS)]
+    if len(found) < number:
+        raise Missing(f"the net has no fully connected layer number {number}")
+    return found[number - 1]
+
+
+def ends(names: Sequence[str]) -> list[str]:
+    """The layers that the study of gradients names: first and last convolution, first and second fully connected."""
+    body = [name for name in names if not name.startswith(HEADS) and name != "all"]
+    head = [name for name in names if name.startswith(HEADS)]
+    return list(dict.fromkeys([*body[:1], *body[-1:], *head[:2]])) or list(names)
+
+
+def called(layer: str, names: Sequence[str]) -> str:
+    """What a reader calls a parameter: `classifier.1.weight` → `fully connected 1 (classifier.1)`."""
+    if layer == "all":
+        return "all weights"
+    alike = [name for name in names if name != "all" and name.startswith(HEADS) == layer.startswith(HEADS)]
+    kind = "fully connected" if layer.startswith(HEADS) else "convolution"
+    return f"{kind} {alike.index(layer) + 1} ({layer.removesuffix('.weight')})"
+
+
+def images(results: Results) -> int:
+    """N, how many images an epoch draws from."""
+    trials = results.confirmed
+    size = trials["data/train_size"].dropna() if "data/train_size" in trials else pd.Series(dtype=float)
+    names = trials["data/name"].dropna() if "data/name" in trials else pd.Series(dtype=str)
+    whole = int(size.iloc[0]) if len(size) else IMAGES.get(str(names.iloc[0]), 0) if len(names) else 0
+    if not whole:
+        raise Missing("the number of training images is not known")
+    held_out = trials["data/validation"].dropna() if "data/validation" in trials else pd.Series(dtype=float)
+    return whole - round((float(held_out.iloc[0]) if len(held_out) else 0.0) * whole)
+
+
+def scaled(results: Results, papers_size: int) -> float:
+    """A batch size of the paper as the same share of this study's training images."""
+    return papers_size * min(1.0, images(results) / PAPERS_IMAGES)
+
+
+def summary(line: str, table: pd.DataFrame) -> pd.DataFrame:
+    """A row a column of `table` (seeds × x) that holds a seed, with the columns of `reports.figures.against`."""
+    rows = [(line, float(str(x)), interval(table[x].dropna())) for x in table]
+    found = [(name, x, each.mean, each.low, each.high, each.n) for name, x, each in rows if each.n]
+    return pd.DataFrame(found, columns=against.COLUMNS)
+
+
+def by_others(
+    table: pd.DataFrame, choose: Callable[[pd.Series], Any], then: Callable[[pd.Series, Any], float]
+) -> list[float]:
+    """`then(row, choice)` for each row, where the choice is made from the mean of all other rows.
+
+    So that a maximum is not picked by the noise that it is measured with. A single row chooses for itself.
+    """
+    if len(table) < 2:
+        return [then(row, choose(row)) for _, row in table.iterrows()]
+    return [then(row, choose(table.drop(index=seed).mean())) for seed, row in table.iterrows()]
+
+
+def seeds(n: int) -> str:
+    """`3 seeds`."""
+    return f"{n} seed{'' if n == 1 else 's'}"
+
+
+def diverged(results: Results, arms: Sequence[str]) -> str:
+    """A sentence's end that tells which confirm seeds of these arms diverged; empty where none did."""
+    tried = results.confirmed[results.confirmed["arm"].isin(arms)]
+    lost = tried[tried["status"] == "diverged"].groupby("cell").size()
+    if lost.empty:
+        return ""
+    told = ", ".join(f"{cell} ({count} of {(tried['cell'] == cell).sum()})" for cell, count in lost.items())
+    return f" Diverged seeds are in none of these numbers: {told}."
