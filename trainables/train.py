@@ -18,6 +18,7 @@ from trainables.config import TrialConfig
 from trainables.data import Splits
 from trainables.data.batches import Batches, Draws, normalisation
 from trainables.errors import Refused
+from trainables.optimizers.protocols import name_parameters
 from trainables.probes import Hooks
 
 EVALUATION_BATCH = 500
@@ -92,6 +93,7 @@ class Trial:
             self.optimizer = config.optimizer.build(self.model.parameters())
         # an optimizer that needs curvature runs the backward pass itself
         self.backward: Backward = getattr(self.optimizer, "backward", plain_backward)
+        name_parameters(self.optimizer, self.model)
         for group in self.optimizer.param_groups:
             group["initial_lr"] = group["lr"]
         self.statistics = BatchNormStatistics(self.model)

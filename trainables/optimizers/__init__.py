@@ -12,6 +12,7 @@ from trainables.optimizers.lars import LARS
 from trainables.optimizers.layerwise import Batch, LayerWise
 from trainables.optimizers.mclr import MCLR
 from trainables.optimizers.percent_delta import PercentDelta
+from trainables.optimizers.protocols import HasGuards, HasRadii, RunsBackward
 from trainables.optimizers.settings import LayerWiseSettings, OptimizerSettings, optimizers
 
 __all__ = [
@@ -20,9 +21,12 @@ __all__ = [
     "LARS",
     "MCLR",
     "Batch",
+    "HasGuards",
+    "HasRadii",
     "LayerWise",
     "LayerWiseSettings",
     "OptimizerSettings",
     "PercentDelta",
+    "RunsBackward",
     "optimizers",
 ]

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from trainables.optimizers.protocols import parameter_names
+
 EXCLUDE = ("1d", "none")
 LR = 1e-3  # unless given, as in torch's SGD
 
@@ -174,24 +176,25 @@ class TensorWise(Optimizer):
         if radius is not None:
             self._radius.update(zip(params, radius.unbind(), strict=True))
 
-    def guards(self, *, reset: bool = False) -> dict[str, dict[Tensor, int]]:
-        """How many steps each guard fired in, by tensor: guard name → parameter → count since the last reset.
+    def guards(self, *, reset: bool = False) -> dict[str, dict[str, int]]:
+        """How many steps each guard fired in since the last reset: guard → tensor's name → count.
 
-        Every parameter that has stepped is listed. The counts live on the device; this call synchronises.
-        They are not part of `state_dict`.
+        Every tensor that has stepped is listed, by its name where the parameters were given with names
+        (`model.named_parameters()`), else by its place: "0.3" is the fourth tensor of the first group. The counts
+        live on the device, so this call synchronises; they are not part of `state_dict`.
         """
-        counts = {p: fired.tolist() for p, fired in self._fired.items()}
+        names = parameter_names(self)
+        counts = {names[p]: self._fired[p].tolist() for p in names if p in self._fired}
         if reset:
             self._fired.clear()
-        return {name: {p: n[i] for p, n in counts.items()} for i, name in enumerate(self.guard_names)}
+        return {guard: {name: count[i] for name, count in counts.items()} for i, guard in enumerate(self.guard_names)}
 
-    def radii(self) -> list[tuple[Tensor, float]]:
-        """(parameter, R of its last step) in the groups' order, without the excluded tensors. Synchronises.
+    def radii(self) -> dict[str, float]:
+        """R of each tensor's last step, in the groups' order, by name as in `guards`; excluded tensors have none.
 
-        R is in weight²/loss (LAMB: weight), after the guards' floor and cap.
+        R is in weight²/loss (LAMB: weight), after the guards' floor and cap. Synchronises.
         """
-        ordered = (p for group in self.param_groups for p in group["params"])
-        return [(p, self._radius[p].item()) for p in ordered if p in self._radius]
+        return {name: self._radius[p].item() for p, name in parameter_names(self).items() if p in self._radius}
 
 
 def _gradients(params: list[Tensor], maximize: bool) -> list[Tensor]:

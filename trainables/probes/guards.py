@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trainables.optimizers.protocols import HasGuards
 from trainables.probes import Observer, Probe
 
 if TYPE_CHECKING:
@@ -12,16 +13,15 @@ if TYPE_CHECKING:
 
 class GuardCounts(Observer):
     def __init__(self, trial: Trial) -> None:
-        self.names = {parameter: name for name, parameter in trial.model.named_parameters()}
-        self.guards = getattr(trial.optimizer, "guards", None)
+        self.optimizer = trial.optimizer
 
     def after_epoch(self) -> dict[str, float]:
-        if self.guards is None:
+        if not isinstance(self.optimizer, HasGuards):
             return {}
         return {
-            f"{guard}/{self.names[parameter]}": float(count)
-            for guard, counts in self.guards(reset=True).items()
-            for parameter, count in counts.items()
+            f"{guard}/{tensor}": float(count)
+            for guard, counts in self.optimizer.guards(reset=True).items()
+            for tensor, count in counts.items()
             if count
         }
 

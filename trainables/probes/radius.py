@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trainables.optimizers.protocols import HasRadii
 from trainables.probes import Observer, Probe
 
 if TYPE_CHECKING:
@@ -12,13 +13,10 @@ if TYPE_CHECKING:
 
 class LastRadii(Observer):
     def __init__(self, trial: Trial) -> None:
-        self.names = {parameter: name for name, parameter in trial.model.named_parameters()}
-        self.radii = getattr(trial.optimizer, "radii", None)
+        self.optimizer = trial.optimizer
 
     def after_epoch(self) -> dict[str, float]:
-        if self.radii is None:
-            return {}
-        return {self.names[parameter]: radius for parameter, radius in self.radii()}
+        return dict(self.optimizer.radii()) if isinstance(self.optimizer, HasRadii) else {}
 
 
 class Radius(Probe):

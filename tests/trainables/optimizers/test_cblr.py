@@ -243,7 +243,7 @@ def test_layer_wise_takes_the_median_of_the_parameters_radii(beta: float) -> Non
         p, _ = stepped(h.tolist(), g.tolist(), weight_decay=beta, r_max=1e9)
         each = (1 - p.detach()) / (0.1 * (g + beta))
         _, whole = stepped(h.tolist(), g.tolist(), weight_decay=beta, r_max=1e9, layer_wise=True)
-        assert whole.radii()[0][1] == pytest.approx(float(each.median()), rel=1e-9)
+        assert whole.radii()["0.0"] == pytest.approx(float(each.median()), rel=1e-9)
 
 
 def test_near_a_minimum_it_is_newtons_step() -> None:
@@ -275,13 +275,13 @@ def test_maximising_climbs_as_minimising_falls() -> None:
     ],
 )
 def test_a_guard_counts_the_steps_it_fired_in(h: Any, options: dict[str, Any], expected: dict[str, int]) -> None:
-    p, optimizer = stepped(h, [[0.1, 0.2, 0.3]], **options)
-    assert {name: counts[p] for name, counts in optimizer.guards().items() if counts[p]} == expected
+    _, optimizer = stepped(h, [[0.1, 0.2, 0.3]], **options)
+    assert {name: counts["0.0"] for name, counts in optimizer.guards().items() if counts["0.0"]} == expected
 
 
 def test_radii_tell_the_median() -> None:
     _, optimizer = stepped([[2.0, 4.0, 5.0]], [[0.0, 0.0, 0.0]])
-    assert optimizer.radii()[0][1] == pytest.approx(0.25)
+    assert optimizer.radii()["0.0"] == pytest.approx(0.25)
 
 
 # Errors

@@ -109,7 +109,7 @@ def test_mclr_signed_medians_of_symmetric_weights_vanish_and_absolute_ones_do_no
         p.grad = torch.full_like(w, 0.5)
         optimizer = MCLR([p], 1e-3, reading=reading)
         optimizer.step()
-        radius[reading] = optimizer.radii()[0][1]
+        radius[reading] = optimizer.radii()["0.0"]
     assert radius == pytest.approx({"abs": 2.0, "signed": 0.002})
 
 

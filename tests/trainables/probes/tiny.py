@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from tests.tiny import config, noise_splits
 from trainables.config import merge
+from trainables.optimizers.protocols import name_parameters
 from trainables.probes import Hooks
 from trainables.train import Trial
 
@@ -33,6 +34,7 @@ class Double(Trial):
             torch.manual_seed(3)
             self.model = smooth_net().double()
         self.optimizer = whole.optimizer.build(self.model.parameters())
+        name_parameters(self.optimizer, self.model)
         for group in self.optimizer.param_groups:
             group["initial_lr"] = group["lr"]
         self.observers = {name: one.start(self) for name, one in whole.probe.items()}
