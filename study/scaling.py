@@ -1,15 +1,16 @@
 """Values that depend on the batch size: `{value: 0.05, at: 8192, scale: linear}` in place of a number.
 
 `linear` is the linear scaling rule of rates (Goyal et al. 2017) and, for `epochs`, a fixed number of steps; `sqrt` the
-square-root rule (Krizhevsky 2014; LEGW, You et al. 2019, whose warm-up is linear).
+square-root rule (Krizhevsky 2014; LEGW, You et al. 2019, whose warm-up is linear). `power` has an `exponent` of its
+own: the paper's two rates, 0.005 at 512 and 0.05 at 8192, lie on n^0.83.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import ceil, sqrt
-from typing import Any, get_args
+from math import ceil, isfinite, sqrt
+from typing import Any, TypeGuard, get_args
 
 from trainables.config import TrialConfig
 from trainables.data import datasets
@@ -21,7 +22,8 @@ from trainables.schedules import schedules
 from trainables.settings import nearest
 from trainables.tricks import tricks
 
-SCALES: dict[str, Callable[[float], float]] = {"linear": lambda ratio: ratio, "sqrt": sqrt, "constant": lambda _: 1.0}
+RULES: dict[str, Callable[[float], float]] = {"linear": lambda ratio: ratio, "sqrt": sqrt, "constant": lambda _: 1.0}
+POWER = "power"  # the rule that states its own exponent
 KEYS = ("value", "at", "scale")
 PLUGINS: dict[str, Any] = {"model": models, "data": datasets, "optimizer": optimizers, "schedule": schedules,
                            "trick": tricks, "probe": probes}  # fmt: skip
@@ -29,39 +31,50 @@ PLUGINS: dict[str, Any] = {"model": models, "data": datasets, "optimizer": optim
 
 @dataclass(frozen=True)
 class Scaled:
-    """`value` at batch size `at`, and elsewhere by `scale`."""
+    """`value` at batch size `at`, and elsewhere by `scale`; `exponent` is set where `scale` is `power` alone."""
 
     value: float
     at: int
     scale: str
+    exponent: float | None = None
 
     def at_size(self, n: int, is_whole: bool) -> float:
         """The value at batch size `n`; of a field of whole numbers, rounded up."""
-        exact = self.value * SCALES[self.scale](n / self.at)
+        ratio = n / self.at
+        exact = self.value * (RULES[self.scale](ratio) if self.exponent is None else ratio**self.exponent)
         return ceil(exact - 1e-9) if is_whole else exact
 
     def __str__(self) -> str:
-        return f"{self.value:g} at {self.at}, {self.scale}"
+        rule = self.scale if self.exponent is None else f"{self.scale} {self.exponent:g}"
+        return f"{self.value:g} at {self.at}, {rule}"
 
 
 def is_scaled(given: Mapping[str, Any]) -> bool:
     """Whether a mapping is meant as such a value: `scaled` then says what is wrong with it."""
-    return len(given.keys() & set(KEYS)) >= 2
+    return len(given.keys() & {*KEYS, "exponent"}) >= 2
 
 
 def scaled(given: Mapping[str, Any], path: str) -> Scaled:
-    """`{value, at, scale}` in words of this module. Raises Refused."""
+    """`{value, at, scale}`, with an `exponent` where the scale is `power`, in words of this module. Raises Refused."""
     shown = "for example {value: 0.05, at: 8192, scale: linear}"
-    if set(given) != set(KEYS):
+    if set(given) - {"exponent"} != set(KEYS):
         raise Refused(path, dict(given), "a value that depends on the batch size has value, at and scale", shown)
-    value, at, scale = given["value"], given["at"], given["scale"]
-    if not isinstance(scale, str) or scale not in SCALES:
-        raise Refused(f"{path}/scale", scale, "there is no such rule", nearest(str(scale), SCALES))
+    value, at, scale, exponent = (given.get(key) for key in (*KEYS, "exponent"))
+    if not isinstance(scale, str) or scale not in (*RULES, POWER):
+        raise Refused(f"{path}/scale", scale, "there is no such rule", nearest(str(scale), (*RULES, POWER)))
+    if scale != POWER and "exponent" in given:
+        raise Refused(f"{path}/exponent", exponent, f"scale: {scale} has none", "leave it out, or use scale: power")
+    if scale == POWER and not _is_number(exponent):
+        raise Refused(f"{path}/exponent", exponent, "scale: power wants a number", "for example exponent: 0.83")
     if isinstance(at, bool) or not isinstance(at, int) or at < 1:
         raise Refused(f"{path}/at", at, "a batch size is wanted", shown)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not _is_number(value):
         raise Refused(f"{path}/value", value, "a number is wanted", shown)
-    return Scaled(value, at, scale)
+    return Scaled(value, at, scale, exponent)
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def whole(key: str, given: Mapping[str, Any]) -> bool:

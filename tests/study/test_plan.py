@@ -66,6 +66,14 @@ def test_a_value_follows_the_batch_size(scale, factor):
     assert "optimizer/lr" not in large.space
 
 
+@pytest.mark.parametrize("exponent", [-1, 0, 0.83])
+def test_a_power_has_an_exponent_of_its_own(exponent):
+    rate = f"{{value: 0.02, at: 16, scale: power, exponent: {exponent}}}"
+    small, large = only(**{"arms/sgd/optimizer/lr": rate})[:2]
+    assert small.fixed["optimizer/lr"] == 0.02
+    assert large.fixed["optimizer/lr"] == pytest.approx(0.02 * 4**exponent)
+
+
 def test_a_field_of_whole_numbers_is_rounded_up():
     plan = only(**{"base/epochs": "{value: 3, at: 48, scale: linear}", "base/schedule/warmup_epochs": "0.5"})
     assert [cell.typical.epochs for cell in plan[:2]] == [1, 4]
@@ -83,13 +91,20 @@ def test_options_of_tricks_follow_the_batch_size_too():
     ("key", "value", "message"),
     [
         ("base/epochs", "{value: 2, at: 16, scale: lineer}",
-         r"epochs/scale = 'lineer': there is no such rule; did you mean 'linear'\? known: constant, linear, sqrt"),
+         r"scale = 'lineer': there is no such rule; did you mean 'linear'\? known: constant, linear, power, sqrt"),
+        ("base/epochs", "{value: 2, at: 16, scale: power}", r"epochs/exponent = None: scale: power wants a number"),
+        ("base/epochs", "{value: 2, at: 16, scale: power, exponent: .inf}", r"epochs/exponent = inf: scale: power"),
+        ("base/epochs", "{value: 2, at: 16, scale: sqrt, exponent: 2}",
+         r"epochs/exponent = 2: scale: sqrt has none; leave it out, or use scale: power"),
+        ("base/epochs", "{value: 2, exponent: 2}", r"epochs = .*: a value that depends on the batch size has value"),
         ("base/epochs", "{value: 2, at: 16}", r"epochs = .*: a value that depends on the batch size has value"),
         ("base/epochs", "{value: 2, at: 16, scale: sqrt, low: 1}", r"epochs = .*: a value that depends on the batch"),
         ("base/epochs", "{value: two, at: 16, scale: sqrt}", r"epochs/value = 'two': a number is wanted"),
         ("base/epochs", "{value: 2, at: 0, scale: sqrt}", r"epochs/at = 0: a batch size is wanted"),
         ("arms/sgd/optimizer/momentum", "{value: 0.9, at: 16, scale: linear}",
          r"arms/sgd/optimizer/momentum = 3\.6: must be less than 1, at batch size 64 \(0\.9 at 16, linear\); change"),
+        ("arms/sgd/optimizer/momentum", "{value: 0.8, at: 16, scale: power, exponent: 0.5}",
+         r"momentum = 1\.6: must be less than 1, at batch size 64 \(0\.8 at 16, power 0\.5\); change"),
         ("base/schedule/warmup_epochs", "{value: 1, at: 16, scale: linear}",
          r"warmup_epochs = 4\.0: must be below epochs = 2, at batch size 64 \(1 at 16, linear\)"),
         ("arms/sgd/optimizer/speed", "{value: 1, at: 16, scale: linear}", r"optimizer/speed = 1.0: unknown key"),
