@@ -10,12 +10,12 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, StringConstraints, ValidationError, model_validator
 
 from study import sources
-from study.pruners import Pruner, pruners
-from study.samplers import Sampler, samplers
+from study.pruners import NoPruner, Pruner, pruners
+from study.samplers import TPE, Sampler, samplers
 from study.sources import find
 from trainables.config import TrialConfig
 from trainables.errors import Refused, explain
-from trainables.plugins import Registry, named
+from trainables.plugins import OneOf, Registry
 from trainables.settings import BatchSize, Settings, about, nearest
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -104,8 +104,8 @@ class Search(Settings):
     """The search phase: its budget is the same for every cell."""
 
     trials: Annotated[int, about("", "search trials in each cell; 0: every value is fixed", ge=0)] = 0
-    sampler: named(samplers, Sampler) = "tpe"  # type: ignore[valid-type]
-    pruner: named(pruners, Pruner) = "none"  # type: ignore[valid-type]
+    sampler: Annotated[Sampler, OneOf(samplers)] = TPE()
+    pruner: Annotated[Pruner, OneOf(pruners)] = NoPruner()
     prune_biased: Annotated[bool, about("", "prune arms with warm-up, discard or first_epoch too")] = False
     constraints: Annotated[dict[str, Bound], about("", "bounds on a trial's last metrics, as train/loss")] = {}
     seed: Annotated[int, about("", "seed of the sampler and of the search trials", ge=0, lt=10_000)] = 0

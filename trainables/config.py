@@ -13,9 +13,10 @@ from trainables.data import Data, datasets
 from trainables.errors import Refused
 from trainables.models import Model, models
 from trainables.optimizers.settings import OptimizerSettings, optimizers
-from trainables.plugins import collection, named
+from trainables.plugins import OneOf, SomeOf
 from trainables.probes import Probe, probes
 from trainables.schedules import Schedule, schedules
+from trainables.schedules.constant import Constant
 from trainables.settings import BatchSize, Epochs, Settings, about
 from trainables.tricks import Trick, tricks
 
@@ -23,12 +24,12 @@ from trainables.tricks import Trick, tricks
 class TrialConfig(Settings):
     """One training run. Keys as in specs and stores: `optimizer/gamma` is `config.optimizer.gamma`."""
 
-    model: named(models, Model)  # type: ignore[valid-type]
-    data: named(datasets, Data)  # type: ignore[valid-type]
-    optimizer: named(optimizers, OptimizerSettings)  # type: ignore[valid-type]
-    schedule: named(schedules, Schedule) = "constant"  # type: ignore[valid-type]
-    trick: collection(tricks, Trick) = {}  # type: ignore[valid-type]
-    probe: collection(probes, Probe) = {}  # type: ignore[valid-type]
+    model: Annotated[Model, OneOf(models)]
+    data: Annotated[Data, OneOf(datasets)]
+    optimizer: Annotated[OptimizerSettings, OneOf(optimizers)]
+    schedule: Annotated[Schedule, OneOf(schedules)] = Constant()
+    trick: Annotated[dict[str, Trick], SomeOf(tricks)] = {}
+    probe: Annotated[dict[str, Probe], SomeOf(probes)] = {}
     batch_size: BatchSize
     micro_batch: Annotated[
         int | None,
@@ -57,11 +58,14 @@ class TrialConfig(Settings):
         return self
 
     def flat(self) -> dict[str, Any]:
-        """`{"optimizer/gamma": 0.01, …}`, every field that is set, the form that stores hold."""
-        return {key: value for key, value in flatten(self.model_dump()) if value is not None}
+        """`{"optimizer/gamma": 0.01, …}`, the form that stores hold.
+
+        A field that is absent is None, or at the default it was introduced with (see `Settings.identity`).
+        """
+        return dict(flatten(self.identity()))
 
     def hash(self) -> str:
-        """The trial's identity: equal exactly when every field is equal."""
+        """The trial's identity, of its flat form: a stored trial keeps it when a field is added."""
         return hashlib.sha256(json.dumps(self.flat(), sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -6,12 +6,14 @@ are what a spec may write under that name, its methods do the work.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
-from pydantic import PlainSerializer, PlainValidator, ValidationError
+from pydantic import GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, core_schema
 
 from trainables.errors import Refused, explain
 from trainables.settings import Settings, nearest
@@ -55,42 +57,62 @@ class Registry(Generic[T]):
         return loaded
 
 
-def named(registry: Registry[type[S]], base: type[S]) -> Any:
-    """Field type: `{name: NAME, …}`, validated by the settings class that the registry has under NAME."""
+@dataclass(frozen=True)
+class OneOf(Generic[S]):
+    """Marks a field as one plug-in, written `{name: NAME, …}` or `NAME`, as the settings class under NAME reads it.
 
-    def parse(given: Any) -> S:
-        if isinstance(given, base):
-            return given
-        if isinstance(given, str):
-            given = {"name": given}
-        if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
-            raise Refused("name", given, "a mapping with a name is wanted", f"known: {', '.join(registry.names())}")
-        return _validated(registry.get(given["name"]), given)
+    For pydantic; to a type checker the field has the type that stands beside it:
+    `optimizer: Annotated[OptimizerSettings, OneOf(optimizers)]`.
+    """
 
-    return Annotated[base, PlainValidator(parse), PlainSerializer(lambda value: value.model_dump())]
+    registry: Registry[type[S]]
+
+    def __get_pydantic_core_schema__(self, base: type[S], _: GetCoreSchemaHandler) -> CoreSchema:
+        def parse(given: Any) -> S:
+            if isinstance(given, base):
+                return given
+            if isinstance(given, str):
+                given = {"name": given}
+            if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
+                known = ", ".join(self.registry.names())
+                raise Refused("name", given, "a mapping with a name is wanted", f"known: {known}")
+            return _validated(self.registry.get(given["name"]), given)
+
+        return _plain(parse, lambda value: value.model_dump())
 
 
-def collection(registry: Registry[type[S]], base: type[S]) -> Any:
-    """Field type: `{NAME: {…}, …}`, each validated by its own settings class, in the order given."""
+@dataclass(frozen=True)
+class SomeOf(Generic[S]):
+    """Marks a field as several plug-ins, written `{NAME: {…}, …}`, each read by its own class, in the order given.
 
-    def parse(given: Any) -> dict[str, S]:
-        if not isinstance(given, Mapping):
-            raise Refused(
-                "", given, "a mapping of names to settings is wanted", f"known: {', '.join(registry.names())}"
-            )
-        parsed: dict[str, S] = {}
-        for name, value in given.items():
-            try:
-                parsed[name] = value if isinstance(value, base) else _validated(registry.get(name, ""), value or {})
-            except Refused as refused:
-                raise refused.under(str(name)) from None
-        return parsed
+    The field's type is `Annotated[dict[str, Trick], SomeOf(tricks)]`.
+    """
 
-    return Annotated[
-        dict[str, base],  # type: ignore[valid-type]
-        PlainValidator(parse),
-        PlainSerializer(lambda value: {name: one.model_dump() for name, one in value.items()}),
-    ]
+    registry: Registry[type[S]]
+
+    def __get_pydantic_core_schema__(self, several: Any, _: GetCoreSchemaHandler) -> CoreSchema:
+        _key, base = get_args(several)
+
+        def parse(given: Any) -> dict[str, S]:
+            if not isinstance(given, Mapping):
+                known = ", ".join(self.registry.names())
+                raise Refused("", given, "a mapping of names to settings is wanted", f"known: {known}")
+            parsed: dict[str, S] = {}
+            for name, value in given.items():
+                try:
+                    ready = isinstance(value, base)
+                    parsed[name] = value if ready else _validated(self.registry.get(name, ""), value or {})
+                except Refused as refused:
+                    raise refused.under(str(name)) from None
+            return parsed
+
+        return _plain(parse, lambda values: {name: value.model_dump() for name, value in values.items()})
+
+
+def _plain(parse: Callable[[Any], Any], dump: Callable[[Any], Any]) -> CoreSchema:
+    """A field that `parse` reads and `dump` writes."""
+    written = core_schema.plain_serializer_function_ser_schema(dump)
+    return core_schema.no_info_plain_validator_function(parse, serialization=written)
 
 
 def _validated(settings: type[S], given: Any) -> S:

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from trainables.errors import Refused
 
@@ -31,6 +31,22 @@ class Settings(BaseModel):
                     raise Refused(str(key), given[key], "unknown key", nearest(str(key), cls.model_fields))
         return given
 
+    def identity(self) -> dict[str, Any]:
+        """What tells these settings from others: their dump without fields that are None, or as they were introduced.
+
+        A field that is added with `about(…, introduced=DEFAULT)` so leaves every older configuration what it was.
+        """
+        dump = self.model_dump()
+        for name, field in type(self).model_fields.items():
+            value, extra = getattr(self, name), field.json_schema_extra
+            if value == (extra.get("introduced") if isinstance(extra, dict) else None):
+                del dump[name]
+            elif isinstance(value, Settings):
+                dump[name] = value.identity()
+            elif isinstance(value, Mapping):
+                dump[name] |= {key: one.identity() for key, one in value.items() if isinstance(one, Settings)}
+        return dump
+
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The remedy for a misspelt `word`: the nearest of the `known` ones, and all of them."""
@@ -40,9 +56,24 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"{guess}known: {', '.join(known) or 'none'}"
 
 
-def about(symbol: str, text: str, *, unit: str = "1", source: str = "", **domain: Any) -> Any:
-    """A pydantic field that carries its symbol, unit and source beside its domain (`gt`, `le`, …)."""
-    return Field(description=text, json_schema_extra={"symbol": symbol, "unit": unit, "source": source}, **domain)
+def about(
+    symbol: str,
+    text: str,
+    *,
+    unit: str = "1",
+    source: str = "",
+    introduced: JsonValue = None,
+    **domain: Any,
+) -> Any:
+    """A pydantic field that carries its symbol, unit and source beside its domain (`gt`, `le`, …).
+
+    `introduced` is for a field that a plug-in or a trial gets after configurations without it have been stored: its
+    default on that day. It stays for ever, also when the default changes (see `Settings.identity`).
+    """
+    extra: dict[str, JsonValue] = {"symbol": symbol, "unit": unit, "source": source}
+    if introduced is not None:
+        extra["introduced"] = introduced
+    return Field(description=text, json_schema_extra=extra, **domain)
 
 
 Gamma = Annotated[float, about("γ", "global coefficient of a layer-wise rule", source="paper (10), (21)", gt=0)]

@@ -89,7 +89,7 @@ class Trial:
         )
         with torch.random.fork_rng(self._cuda()):
             torch.manual_seed(derive(config.seed, "initialisation"))
-            self.model = config.model.build(splits.classes).to(self.device, memory_format=self.train.layout)
+            self.model = config.model.build(splits.classes).to(self.device).to(memory_format=self.train.layout)
             self.optimizer = config.optimizer.build(self.model.parameters())
         # an optimizer that needs curvature runs the backward pass itself
         self.backward: Backward = getattr(self.optimizer, "backward", plain_backward)
