@@ -11,13 +11,14 @@ from reports.html import render
 from reports.results import read
 from reports.sections import Drawing, Section, in_order, judged, save_drawn, sketched, unknown, verdicts
 from reports.tables import environment, missing
+from study.reports import ReportFiles
 
 if TYPE_CHECKING:
     from study.store import Store
 
 
-def write(stores: Mapping[str, Store], sketches: Sequence[str], title: str, question: str, out: Path) -> Path:
-    """Write the page on the studies in `stores` (by name) into the directory `out`; returns `out/index.html`.
+def write(stores: Mapping[str, Store], sketches: Sequence[str], title: str, question: str, out: Path) -> ReportFiles:
+    """Write the page on the studies in `stores` (by name) into the directory `out`; returns it and its verdicts.
 
     `sketches`: the collection's own claims, of which those that are sketches are drawn. Beside the page lie the charts
     and verdicts.csv.
@@ -35,7 +36,8 @@ def write(stores: Mapping[str, Store], sketches: Sequence[str], title: str, ques
     sections.sort(key=in_order)
     drawn = sketched(dict.fromkeys(drawings))
     out.mkdir(parents=True, exist_ok=True)
-    verdicts(sections).to_csv(out / "verdicts.csv", index=False)
+    table = out / "verdicts.csv"
+    verdicts(sections).to_csv(table, index=False)
     charts: list[Drawn | Drawing] = [*(section.drawn for section in sections), *drawn]
     save_drawn(charts, out)
     text = render(
@@ -51,7 +53,7 @@ def write(stores: Mapping[str, Store], sketches: Sequence[str], title: str, ques
     )
     index = out / "index.html"
     index.write_text(text, encoding="utf-8")
-    return index
+    return ReportFiles(index, table)
 
 
 def tally(sections: Sequence[Section]) -> str:

@@ -17,24 +17,26 @@ from reports.sections import Drawing, Section, judged, save_drawn, sketched, unk
 from reports.tables import environment, gap, missing
 from reports.tables.searched import lucky, pruning, searched
 from reports.tables.tuned import tuned
+from study.reports import ReportFiles
 
 if TYPE_CHECKING:
     from study.store import Store
 
 
-def write(store: Store, out: Path) -> Path:
-    """Write the report on `store` into the directory `out`; returns the page, `out/index.html`."""
+def write(store: Store, out: Path) -> ReportFiles:
+    """Write the report on `store` into the directory `out`: a page, and verdicts where the study judges claims."""
     results = read(store)
     out.mkdir(parents=True, exist_ok=True)
     results.gaps.to_csv(out / "gap.csv", index=False)
     sections, sketches = judged(results), sketched(results.claims)
-    if sections:
-        verdicts(sections).to_csv(out / "verdicts.csv", index=False)
+    table = out / "verdicts.csv" if sections else None
+    if table:
+        verdicts(sections).to_csv(table, index=False)
     drawn = figures(results, sections)
     save_drawn([*(section.drawn for section in sections), *sketches, *drawn], out)
     index = out / "index.html"
     index.write_text(page(results, drawn, sections, sketches), encoding="utf-8")
-    return index
+    return ReportFiles(index, table)
 
 
 def figures(results: Results, sections: list[Section] | None = None) -> list[Drawn]:

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from study.estimate import Cost
     from study.plan import Cell
     from study.progress import Display
+    from study.reports import ReportFiles
     from study.spec import Collection, Resources, Spec
     from study.store import Store
     from trainables.data import Splits
@@ -93,12 +94,11 @@ def _run_study(spec: Spec, path: Path, machine: Machine, tracking_uri: str | Non
 
     directory = Directory(path)
     display = _display(machine)(spec.name, spec.resources)
-    store = run.run(spec, directory, machine, tracking_uri, display, storage=storage)
+    store, reports = run.run(spec, directory, machine, tracking_uri, display, storage=storage)
     if trained(trials := store.trials()):
         _print_gaps(store.facts(), trials)
     _print_alarms(store)
-    _print_verdicts(directory.report / "verdicts.csv")
-    out.print(f"report: {directory.report / 'index.html'}", soft_wrap=True)
+    _print_reports(reports)
 
 
 def _run_collection(
@@ -114,9 +114,7 @@ def _run_collection(
 
     studies = collection.load(overrides)
     folder, display = CollectionDirectory(path), _display(machine)
-    for page in run_all(collection, studies, folder, machine, tracking_uri, display, storage):
-        _print_verdicts(page.with_name("verdicts.csv"))
-        out.print(f"report: {page}", soft_wrap=True)
+    _print_reports(run_all(collection, studies, folder, machine, tracking_uri, display, storage))
 
 
 def _display(machine: Machine) -> Callable[[str, Resources], Display]:
@@ -203,12 +201,12 @@ def report(dir: DirArgument, tracking_uri: UriOption = None) -> None:
     from study.run import write_reports
 
     if CollectionDirectory.lies_at(dir):
-        pages = rewrite(CollectionDirectory(dir), tracking_uri)
+        reports = rewrite(CollectionDirectory(dir), tracking_uri)
     else:
         directory = Directory(dir)
-        pages = write_reports(_store(directory, tracking_uri), directory)
-    for page in pages:
-        out.print(f"report: {page}", soft_wrap=True)
+        reports = write_reports(_store(directory, tracking_uri), directory)
+    for each in reports:
+        out.print(f"report: {each.page}", soft_wrap=True)
 
 
 @app.command()
@@ -360,12 +358,17 @@ def _print_alarms(store: Store) -> None:
             )
 
 
+def _print_reports(reports: Iterable[ReportFiles]) -> None:
+    for each in reports:
+        if each.verdicts is not None:
+            _print_verdicts(each.verdicts)
+        out.print(f"report: {each.page}", soft_wrap=True)
+
+
 def _print_verdicts(file: Path) -> None:
-    """The report's table of verdicts, where it wrote one."""
+    """A report's table of verdicts."""
     import pandas as pd
 
-    if not file.is_file():
-        return
     table = _table("claim", "verdict", "effect", "95 % interval", "unit", left=("verdict", "unit"))
     for row in pd.read_csv(file).to_dict("records"):
         effect, low, high = (f"{row[key]:.3g}" for key in ("effect", "low", "high"))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import entry_points
-from pathlib import Path
 
 import pandas as pd
 
@@ -14,6 +12,7 @@ from study.directory import CollectionDirectory, Directory
 from study.estimate import Total, estimate, total
 from study.outcome import Count
 from study.progress import Display
+from study.reports import ReportFiles, collection_reports
 from study.run import Failed, Prepared, counts, open_store, prepare, run, write_reports
 from study.spec import Collection, Resources, Spec
 from study.store import Store
@@ -23,8 +22,8 @@ from trainables.errors import Refused
 def run_all(
     collection: Collection, studies: Mapping[str, Spec], directory: CollectionDirectory, machine: engine.Machine,
     tracking_uri: str | None, display: Callable[[str, Resources], Display], storage: str | None = None,
-) -> list[Path]:  # fmt: skip
-    """Run or resume every study that is not complete, then write the collection's pages; returns them.
+) -> list[ReportFiles]:  # fmt: skip
+    """Run or resume every study that is not complete, then write the collection's reports; returns them.
 
     A study that fails does not keep the others from running. Raises Refused before anything is stored, Interrupted
     after Ctrl-C, Failed at the end when studies failed.
@@ -49,11 +48,11 @@ def run_all(
                         run(spec, directory.study(name), machine, tracking_uri, view, shared, storage)
                     except (Failed, Refused) as error:
                         failures[name] = str(error)
-        pages = write_pages(directory)
+        reports = write_collection_reports(directory)
     if failures:
         each = "\n".join(f"{name}: {reason}" for name, reason in failures.items())
         raise Failed(f"{len(failures)} of {len(studies)} studies failed\n{each}")
-    return pages
+    return reports
 
 
 def complete(directory: Directory, spec: Spec) -> bool:
@@ -84,13 +83,13 @@ def outlook(
     return left
 
 
-def write_pages(directory: CollectionDirectory) -> list[Path]:
+def write_collection_reports(directory: CollectionDirectory) -> list[ReportFiles]:
     """Every installed report of the collection, from the studies that hold something."""
     collection = directory.collection()
     found = stores(directory)
     return [
-        entry.load()(found, collection.claims, collection.name, collection.question, directory.report)
-        for entry in entry_points(group="study.collection_reports")
+        report(found, collection.claims, collection.name, collection.question, directory.report)
+        for report in collection_reports()
     ]
 
 
@@ -99,11 +98,11 @@ def stores(directory: CollectionDirectory, tracking_uri: str | None = None) -> d
     return {name: open_store(name, study, study.identity(tracking_uri)) for name, study in directory.begun().items()}
 
 
-def rewrite(directory: CollectionDirectory, tracking_uri: str | None) -> list[Path]:
-    """Each study's reports again, and the collection's pages; returns these."""
+def rewrite(directory: CollectionDirectory, tracking_uri: str | None) -> list[ReportFiles]:
+    """Write each study's reports again, and the collection's; returns the collection's."""
     for name, store in stores(directory, tracking_uri).items():
         write_reports(store, directory.study(name))
-    return write_pages(directory)
+    return write_collection_reports(directory)
 
 
 def table(directory: CollectionDirectory, tracking_uri: str | None) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points, version
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -30,6 +30,7 @@ from study.patience import Answer, Gone, Patience
 from study.plan import Assignment, Cell, cells, load_data
 from study.progress import Display
 from study.recorder import Recorder
+from study.reports import ReportFiles, study_reports
 from study.search import CellSearch, pruning
 from study.spec import Spec
 from study.statistics import gap_table, winners_curse
@@ -178,8 +179,8 @@ def prepare(spec: Spec, machine: engine.Machine, shared: Prepared) -> tuple[list
 def run(
     spec: Spec, directory: Directory, machine: engine.Machine, tracking_uri: str | None, display: Display,
     shared: Prepared | None = None, storage: str | None = None,
-) -> Store:  # fmt: skip
-    """Run or resume the study until every cell has its trials, then write gaps and report; returns the store.
+) -> tuple[Store, list[ReportFiles]]:  # fmt: skip
+    """Run or resume the study until every cell has its trials, then write gaps and reports; returns store and reports.
 
     Raises Refused before anything is stored, Interrupted after Ctrl-C, Failed when trials failed.
     """
@@ -211,14 +212,14 @@ def run(
             display.say(f"slots trained {100 * work.share:.0f} % of the time between start-up and end")
             results.insist(lambda: store.describe({"time/busy": f"{work.share:.3f}"}))
         results.insist(lambda: summarise(spec, plan, ledger, store))
-        results.insist(lambda: write_reports(store, directory))
+        reports = results.insist(lambda: write_reports(store, directory))
     if work.failures:
         folder, reason = work.failures[0]
         last = reason.strip().splitlines()[-1]
         raise Failed(f"{len(work.failures)} trials failed, first {folder}: {last} (all of it in its tag `reason`)")
     if not work.complete:
         raise Interrupted
-    return store
+    return store, reports
 
 
 def open_shared(name: str, identity: Mapping[str, str]) -> BaseStorage | None:
@@ -304,9 +305,9 @@ def _search_metrics(cell: CellSearch, trials: pd.DataFrame) -> dict[str, float]:
     return {key: value for key, value in found.items() if value == value}
 
 
-def write_reports(store: Store, directory: Directory) -> list[Path]:
-    """Every installed report of the study; the packages that write them sit above this one."""
-    return [entry.load()(store, directory.report) for entry in entry_points(group="study.reports")]
+def write_reports(store: Store, directory: Directory) -> list[ReportFiles]:
+    """Write every installed report of the study."""
+    return [report(store, directory.report) for report in study_reports()]
 
 
 def counts(directory: Directory) -> dict[str, Count]:

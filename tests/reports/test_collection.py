@@ -16,6 +16,7 @@ from reports.html import figures
 from reports.html import write as write_study
 from reports.results import read
 from reports.sections import VERDICT_COLUMNS, judged, label, scale
+from study.reports import ReportFiles
 from study.store import Store
 from tests.reports.test_html import browse, charts, needs_chromium
 from tests.reports.worlds import bare, first_epoch, world
@@ -35,8 +36,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Store]:
 @pytest.fixture(scope="module")
 def out(made: dict[str, Store], tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("collection") / "report"
-    page = write(made, ["figure-6", "figure-15"], "paper", "Which claims hold, in made-up data?", directory)
-    assert page == directory / "index.html"
+    files = write(made, ["figure-6", "figure-15"], "paper", "Which claims hold, in made-up data?", directory)
+    assert files == ReportFiles(directory / "index.html", directory / "verdicts.csv")
     return directory
 
 
@@ -112,13 +113,13 @@ def test_two_studies_may_judge_the_same_claim(made: dict[str, Store], tmp_path: 
 
 
 def test_a_collection_of_sketches_needs_no_study(tmp_path: Path) -> None:
-    page = write({}, ["figure-6"], "figure-6", "What is a step?", tmp_path)
-    assert 'id="claim-figure-6"' in words(page)
+    files = write({}, ["figure-6"], "figure-6", "What is a step?", tmp_path)
+    assert 'id="claim-figure-6"' in words(files.page)
     assert len(pd.read_csv(tmp_path / "verdicts.csv")) == 0
 
 
 def test_a_study_with_claims_shows_them_before_the_rest(made: dict[str, Store], tmp_path: Path) -> None:
-    write_study(made["twice"], tmp_path)
+    assert write_study(made["twice"], tmp_path).verdicts == tmp_path / "verdicts.csv"
     text = words(tmp_path / "index.html")
     assert text.index('id="claim-figure-11"') < text.index('id="claim-figure-12"') < text.index('id="gap-table"')
     assert "no-such: no claim of this name is installed here." in text

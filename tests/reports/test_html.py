@@ -14,6 +14,7 @@ import pytest
 from reports.figures import FIGURES
 from reports.html import Drawn, figures, page, write
 from reports.results import Results, read
+from study.reports import ReportFiles
 from study.statistics import GAP_COLUMNS, gap_table
 from study.store import Store
 from tests.reports.conftest import STUDIES, WHOLE
@@ -32,7 +33,7 @@ STARTS = {"svg": b"<svg", "pdf": b"%PDF-", "png": b"\x89PNG\r\n"}
 @pytest.fixture(scope="module")
 def report(stores: dict[str, Store], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whole") / "study" / "report"
-    assert write(stores["whole"], out) == out / "index.html"
+    assert write(stores["whole"], out) == ReportFiles(out / "index.html")
     return out
 
 
