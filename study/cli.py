@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from study.console import PlainConsole, open_standard_streams
 from trainables.errors import Refused
 
 if TYPE_CHECKING:
@@ -31,11 +32,10 @@ if TYPE_CHECKING:
     from trainables.data import Splits
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
     help="Fair, resumable studies of the generalization gap of large-batch training.",
 )  # fmt: skip
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-err = Console(stderr=True, highlight=False)
+out, err = PlainConsole(), PlainConsole(stderr=True)
 
 SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="A YAML file or a built-in name (`study list`).")]
 DirArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A study's directory.")]
@@ -79,11 +79,10 @@ def run(
             _run_study(asked, path, machine, tracking_uri, storage)
     except KeyboardInterrupt:
         again = " ".join(["study", *sys.argv[1:]])
-        err.print(f"stopped; nothing that ended is lost. To go on: {again}", markup=False, soft_wrap=True)
+        err.say(f"stopped; nothing that ended is lost. To go on: {again}")
         raise typer.Exit(130) from None
     except run.Failed as failure:
-        told = f"study: {failure}\nWhat ended is stored; the same command goes on."
-        err.print(told, markup=False, soft_wrap=True)  # a path broken in two is no path
+        err.say(f"study: {failure}\nWhat ended is stored; the same command goes on.")
         raise typer.Exit(1) from None
 
 
@@ -154,20 +153,20 @@ def check(spec: SpecArgument, set: SetOption = [], scale: ScaleOption = None, sl
                 f"{sum_.seconds / at_once / 60:.1f}",
             )  # fmt: skip
             everything += replace(sum_, seconds=sum_.seconds / at_once)
-        out.print(rows)
-        out.print(f"{asked.name} is valid: {rows.row_count} studies, {price(everything)}", soft_wrap=True)
+        out.show(rows)
+        out.say(f"{asked.name} is valid: {rows.row_count} studies, {price(everything)}")
         return
     plan, each = costs(asked)
     rows = _table("cell", "search", "confirm", "epochs", "steps", "searched", left=("cell", "searched"))
     for cell, cost in zip(plan, each, strict=True):
         numbers = (cost.search, cost.confirm, cost.epochs, cost.steps)
         rows.add_row(cell.name, *map(str, numbers), ", ".join(cell.space) or "–")
-    out.print(rows)
+    out.show(rows)
     for cell in plan if asked.search.pruner.name != "none" else []:
-        out.print(f"pruning in {cell.name}: {pruning(asked, cell)}", soft_wrap=True)
+        out.say(f"pruning in {cell.name}: {pruning(asked, cell)}")
     at_once, sum_ = slots or engine.slots_here(asked.resources), total(each)
-    told = price(replace(sum_, seconds=sum_.seconds / at_once), at_once)
-    out.print(f"{asked.name} is valid: {len(plan)} cells, {told}", soft_wrap=True)
+    words = price(replace(sum_, seconds=sum_.seconds / at_once), at_once)
+    out.say(f"{asked.name} is valid: {len(plan)} cells, {words}")
 
 
 @app.command()
@@ -188,9 +187,9 @@ def status(dir: DirArgument, as_json: Annotated[bool, typer.Option("--json", hel
         here = counts(Directory(dir))
         flat, shown = [{"cell": name, **asdict(count)} for name, count in here.items()], counts_table(here)
     if as_json:
-        print(json.dumps(flat, indent=2))
+        out.say(json.dumps(flat, indent=2))
     else:
-        out.print(shown)
+        out.show(shown)
 
 
 @app.command()
@@ -206,7 +205,7 @@ def report(dir: DirArgument, tracking_uri: UriOption = None) -> None:
         directory = Directory(dir)
         reports = write_reports(_store(directory, tracking_uri), directory)
     for each in reports:
-        out.print(f"report: {each.page}", soft_wrap=True)
+        out.say(f"report: {each.page}")
 
 
 @app.command()
@@ -233,7 +232,7 @@ def export(
             trials.to_parquet(target, index=False)
     except OSError as error:
         raise Refused("--to", str(target), f"cannot be written ({error.strerror})", "choose another file") from None
-    out.print(f"{len(trials)} trials: {target}", soft_wrap=True)
+    out.say(f"{len(trials)} trials: {target}")
 
 
 @app.command("list")
@@ -243,11 +242,11 @@ def list_specs() -> None:
 
     rows = Table(box=None, pad_edge=False, show_header=False)
     for heading, entries in catalogue():
-        rows.add_row(f"[bold]{heading}[/bold]" if heading else "")
+        rows.add_row(Text(heading, style="bold"))
         for entry in entries:
             rows.add_row(f"{entry.name}{' *' if entry.small else ''}", entry.question)
-    out.print(rows)
-    out.print("* has a small twin: --scale small")
+    out.show(rows)
+    out.say("* has a small twin: --scale small")
 
 
 @app.command()
@@ -258,7 +257,7 @@ def data(name: Annotated[str, typer.Argument(metavar="NAME", help="A data set, s
     dataset = datasets.get(name, "NAME")(name=name)
     dataset.prepare()
     splits = dataset.splits()
-    out.print(
+    out.say(
         f"{name}: {len(splits.train)} training, {len(splits.validation)} validation and {len(splits.test)} test images"
     )
 
@@ -277,7 +276,7 @@ def ui(
     directory = Directory(dir)
     store = _store(directory, tracking_uri)
     base = store.uri if store.uri.startswith("http") else f"http://127.0.0.1:{port}"
-    out.print(f"{base}{store.link()}", soft_wrap=True)
+    out.say(f"{base}{store.link()}")
     if base != store.uri:
         os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # eight helpers that a viewer has no use for
         words = [
@@ -342,8 +341,8 @@ def _print_gaps(facts: Mapping[str, str], trials: pd.DataFrame) -> None:
             _interval(row["gap_batch"], row["gap_batch_low"], row["gap_batch_high"]), _percent(row["gap_train_test"]),
             str(row["seeds"]), str(row["diverged"]),
         )  # fmt: skip
-    out.print(table)
-    out.print(verdict(trials, facts["baseline"], order).headline)
+    out.show(table)
+    out.say(verdict(trials, facts["baseline"], order).headline)
 
 
 def _print_alarms(store: Store) -> None:
@@ -353,16 +352,14 @@ def _print_alarms(store: Store) -> None:
         return
     for cell, edges in zip(cells["cell"], cells["boundary"], strict=True):
         if isinstance(edges, str) and edges:
-            out.print(
-                f"at the edge: {cell}: {edges}; a wider range, or search/widen: true, may find better", soft_wrap=True
-            )
+            out.say(f"at the edge: {cell}: {edges}; a wider range, or search/widen: true, may find better")
 
 
 def _print_reports(reports: Iterable[ReportFiles]) -> None:
     for each in reports:
         if each.verdicts is not None:
             _print_verdicts(each.verdicts)
-        out.print(f"report: {each.page}", soft_wrap=True)
+        out.say(f"report: {each.page}")
 
 
 def _print_verdicts(file: Path) -> None:
@@ -373,7 +370,7 @@ def _print_verdicts(file: Path) -> None:
     for row in pd.read_csv(file).to_dict("records"):
         effect, low, high = (f"{row[key]:.3g}" for key in ("effect", "low", "high"))
         table.add_row(str(row["claim"]), str(row["status"]), effect, f"[{low}, {high}]", str(row["unit"]))
-    out.print(table)
+    out.show(table)
 
 
 def _percent(value: float) -> str:
@@ -387,13 +384,14 @@ def _interval(mean: float, low: float, high: float) -> str:
 
 def main() -> None:
     """Entry point of the console script: a refused request ends with its message and status 2."""
+    open_standard_streams()
     try:
         app()
     except Refused as refused:
-        err.print(f"study: {refused}", markup=False, soft_wrap=True)
+        err.say(f"study: {refused}")
         raise SystemExit(2) from None
     except OSError as error:  # a full disk, a folder that went away
-        err.print(f"study: {error.filename}: {error.strerror}; what was stored stays", markup=False, soft_wrap=True)
+        err.say(f"study: {error.filename or 'writing'}: {error.strerror or error}; what was stored stays")
         raise SystemExit(1) from None
 
 

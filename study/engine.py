@@ -40,6 +40,7 @@ from ray import tune
 from study.outcome import Outcome
 from study.plan import Assignment, data_key
 from study.spec import Resources
+from study.text import first_line
 from trainables.checkpoint import CheckpointedTrial, Progress
 from trainables.config import TrialConfig
 from trainables.data import Splits
@@ -372,7 +373,7 @@ def _connect(images: Iterable[Splits], each: Iterable[Resources], machine: Machi
 
 
 def _nobody(address: str, error: Exception) -> Refused:
-    rule = f"no Ray cluster answers there ({str(error).splitlines()[0][:160]})"
+    rule = f"no Ray cluster answers there ({first_line(error)})"
     return Refused("--address", address, rule, "start one with `ray start --head`, or leave --address out")
 
 

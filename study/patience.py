@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from study.text import first_line
 from trainables.errors import Refused
 
 SECONDS = 120.0
@@ -67,7 +68,7 @@ class Patience:
         """
         if not self.passes(error):
             raise error
-        reason = _first_line(error)
+        reason = first_line(_root(error))
         if self.since is None:
             self.since, self.tries = began, 0
             self.say(f"{self.what} does not answer ({reason}); trials go on, trying again for {self.seconds:.0f} s")
@@ -171,8 +172,8 @@ class Anchor:
         raise Gone(f"{self.path} was deleted while the study ran; {done}")
 
 
-def _first_line(error: BaseException) -> str:
-    cause = error
-    while cause.__cause__ is not None:  # Optuna's and SQLAlchemy's own words say little
-        cause = cause.__cause__
-    return (str(cause).strip().splitlines() or [type(cause).__name__])[0][:160]
+def _root(error: BaseException) -> BaseException:
+    """What caused the error in the first place: Optuna's and SQLAlchemy's own words say little."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error

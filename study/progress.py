@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from study.console import PlainConsole
 from study.estimate import Total
 from study.outcome import Count, Outcome
 from study.plan import Assignment
+from study.text import last_line
 
 PLAIN_SECONDS = 20.0  # between lines where there is no terminal
 LONG_SECONDS = 600.0  # a run that takes longer says so before it starts
@@ -24,7 +26,7 @@ LONG_SECONDS = 600.0  # a run that takes longer says so before it starts
 class Display:
     """Cells, trials, best so far and the time left."""
 
-    def __init__(self, console: Console, name: str, slots: int) -> None:
+    def __init__(self, console: PlainConsole, name: str, slots: int) -> None:
         self.console, self.name, self.slots = console, name, slots
         self.counts: dict[str, Count] = {}
         self.seconds: dict[str, list[float]] = {}  # of ended trials, by cell
@@ -34,14 +36,13 @@ class Display:
 
     def studies(self, total: int, left: int) -> None:
         """Say how many studies of a collection are not complete."""
-        self.console.print(f"{self.name}: {total} studies, {left} to run")
+        self.say(f"{self.name}: {total} studies, {left} to run")
 
     def cost(self, expected: Total) -> None:
         """Say what a long run would take, before it starts."""
         seconds = expected.seconds / self.slots
         if seconds > LONG_SECONDS:
-            told = price(replace(expected, seconds=seconds), self.slots)
-            self.console.print(f"{self.name} is long: {told}", soft_wrap=True)
+            self.say(f"{self.name} is long: {price(replace(expected, seconds=seconds), self.slots)}")
 
     @contextmanager
     def live(self, counts: Mapping[str, Count]) -> Iterator[None]:
@@ -49,8 +50,8 @@ class Display:
         self.counts = {name: replace(count, running=0) for name, count in counts.items()}
         todo = sum(count.left for count in counts.values())
         total = sum(count.total for count in counts.values())
-        self.console.print(f"{self.name}: {len(counts)} cells, {total} trials, {todo} to run, {self.slots} at once")
-        self.console.print("starting the workers …")
+        self.say(f"{self.name}: {len(counts)} cells, {total} trials, {todo} to run, {self.slots} at once")
+        self.say("starting the workers …")
         if not self.console.is_terminal:
             yield
             return
@@ -60,8 +61,9 @@ class Display:
             yield
 
     def say(self, text: str) -> None:
-        """A line of its own, from whatever thread."""
-        self.console.print(text, markup=False, soft_wrap=True)
+        """Write a line, from whatever thread. One that cannot be written, on a full disk for one, is left out."""
+        with suppress(OSError):
+            self.console.say(text)
 
     def ready(self) -> None:
         """Ray is up; the clock of the estimate starts."""
@@ -76,10 +78,10 @@ class Display:
         self._count(name, running=-1)
         self.seconds.setdefault(name, []).append(seconds)
         if outcome.status == "failed":
-            self.console.print(f"failed: {assignment.folder}: {(outcome.reason or '').strip().splitlines()[-1]}")
+            self.say(f"failed: {assignment.folder}: {last_line(outcome.reason)}")
         if not self.console.is_terminal and time.monotonic() - self.said > PLAIN_SECONDS:
             self.said = time.monotonic()
-            self.console.print(self._line())
+            self.say(self._line())
 
     def _count(self, name: str, running: int) -> None:
         count = self.counts[name]
@@ -108,9 +110,12 @@ class Display:
         return max(0.0, work / self.slots)
 
     def _screen(self) -> Group:
+        table, line = counts_table(self.counts), Text(self._line())
+        if not self.console.fits(table):
+            return Group(line)
         done = sum(count.ended for count in self.counts.values())
         total = sum(count.total for count in self.counts.values())
-        return Group(counts_table(self.counts), ProgressBar(total=total, completed=done, width=60), Text(self._line()))
+        return Group(table, ProgressBar(total=total, completed=done, width=60), line)
 
 
 def counts_table(counts: Mapping[str, Count]) -> Table:

@@ -37,6 +37,7 @@ from study.statistics import gap_table, winners_curse
 from study.storage import claim, mend, open_database, open_storage, shown
 from study.storage import passes as storage_passes
 from study.store import Store, default_uri, passes
+from study.text import last_line
 from trainables.data import Splits
 from trainables.errors import Refused
 from trainables.train import resolve_device
@@ -149,7 +150,7 @@ class Work:
             self.ledger.finish(ended.assignment, ended.outcome, ended.rows)
             self.recorder.held.popleft()
             if ended.outcome.status == "failed":
-                self.failures.append((ended.assignment.folder, ended.outcome.reason or "unknown reason"))
+                self.failures.append((ended.assignment.folder, ended.outcome.reason or ""))
             cell = self.ledger.cells[ended.assignment.cell.name]
             self.display.trial_ended(ended.assignment, ended.outcome, ended.seconds, cell.count())
             shutil.rmtree(self.folder / ended.assignment.folder, ignore_errors=True)
@@ -215,8 +216,9 @@ def run(
         reports = results.insist(lambda: write_reports(store, directory))
     if work.failures:
         folder, reason = work.failures[0]
-        last = reason.strip().splitlines()[-1]
-        raise Failed(f"{len(work.failures)} trials failed, first {folder}: {last} (all of it in its tag `reason`)")
+        raise Failed(
+            f"{len(work.failures)} trials failed, first {folder}: {last_line(reason)} (all of it in its tag `reason`)"
+        )
     if not work.complete:
         raise Interrupted
     return store, reports
@@ -243,8 +245,7 @@ def _told(directory: Directory) -> Iterator[None]:
     except Exception as error:
         log = directory.path / "error.log"
         log.write_text(traceback.format_exc())
-        cause = str(error).strip().splitlines() or [""]
-        raise Failed(f"the run stopped: {type(error).__name__}: {cause[-1]} (all of it in {log})") from None
+        raise Failed(f"the run stopped: {type(error).__name__}: {last_line(str(error))} (all of it in {log})") from None
 
 
 def open_store(name: str, directory: Directory, identity: Mapping[str, str], *, create: bool = False) -> Store:

@@ -17,6 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from study.patience import Anchor, passing
+from study.text import first_line
 from trainables.errors import Refused
 
 CONNECT_SECONDS = 10
@@ -96,10 +97,11 @@ def open_database(url: str) -> BaseStorage:
         rule = f"needs the Python package {package}"
         raise Refused("--storage", shown(url), rule, "pip install generalization-gap[postgres], or [mysql]") from None
     except (ArgumentError, ValueError) as error:
-        rule = str(error).strip().splitlines()[0]
-        raise Refused("--storage", shown(url), rule, "for example postgresql://user@host/database") from None
+        raise Refused(
+            "--storage", shown(url), first_line(error), "for example postgresql://user@host/database"
+        ) from None
     except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
-        reason = str(error.__cause__ or error).strip().splitlines()[0][:200]
+        reason = first_line(error.__cause__ or error)
         raise Refused(
             "--storage", shown(url), f"the database there does not answer ({reason})",
             "start it, correct the URL, or leave it out",

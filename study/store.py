@@ -27,6 +27,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from study.patience import Anchor, passing
+from study.text import first_line
 from trainables.errors import Refused
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -274,7 +275,7 @@ def _reachable(uri: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError) as error:
         raise Refused(
-            "tracking_uri", uri, f"the MLflow store there does not answer ({str(error).splitlines()[0][:200]})",
+            "tracking_uri", uri, f"the MLflow store there does not answer ({first_line(error)})",
             "start the server, correct --tracking-uri or MLFLOW_TRACKING_URI, or leave both out",
         ) from error  # fmt: skip
     finally:

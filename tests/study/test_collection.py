@@ -15,10 +15,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from rich.console import Console
 
 from study import collection as collections
 from study import engine
+from study.console import PlainConsole
 from study.directory import CollectionDirectory
 from study.progress import Display
 from study.run import Failed
@@ -194,7 +194,7 @@ def test_a_study_that_fails_does_not_keep_the_others_from_running(tmp_path, monk
     monkeypatch.setattr(engine, "connected", lambda *_: nullcontext())
     spec = load(str(write(tmp_path)))
     directory = CollectionDirectory(tmp_path / "out")
-    display = lambda name, _: Display(Console(), name, 1)  # noqa: E731
+    display = lambda name, _: Display(PlainConsole(), name, 1)  # noqa: E731
     with pytest.raises(Failed, match=r"1 of 2 studies failed\none: a trial failed"):
         collections.run_all(spec, spec.load(), directory, engine.Machine(), None, display)
     assert ran == ["one", "two"]

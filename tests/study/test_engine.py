@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 import pytest
-from rich.console import Console
 
 from study import engine, run
+from study.console import PlainConsole
 from study.directory import Directory
 from study.engine import RayTrial, TuneSearcher
 from study.outcome import Outcome
@@ -270,4 +270,4 @@ def test_a_run_stopped_while_its_last_trials_run_is_not_at_its_end(tmp_path, mon
     fixed = ["search/trials=0", "arms/sgd/optimizer={lr: 0.1, beta: 0}", "arms/lars/optimizer={gamma: 0.1}"]
     spec = load("smoke", overrides=fixed)
     with pytest.raises(run.Interrupted):
-        run.run(spec, Directory(tmp_path), engine.Machine(), None, Display(Console(quiet=True), "smoke", 1))
+        run.run(spec, Directory(tmp_path), engine.Machine(), None, Display(PlainConsole(quiet=True), "smoke", 1))

@@ -3,8 +3,8 @@ from __future__ import annotations
 import io
 
 import pytest
-from rich.console import Console
 
+from study.console import PlainConsole
 from study.estimate import Total
 from study.outcome import Count, Outcome
 from study.plan import Assignment, cells
@@ -12,12 +12,12 @@ from study.progress import Display, counts_table, duration, studies_table
 from study.spec import load
 
 
-def shown(console: Console) -> str:
+def shown(console: PlainConsole) -> str:
     return " ".join(console.file.getvalue().split())
 
 
 def display(terminal: bool) -> Display:
-    return Display(Console(file=io.StringIO(), force_terminal=terminal, width=100), "smoke", slots=2)
+    return Display(PlainConsole(io.StringIO(), force_terminal=terminal, width=100), "smoke", slots=2)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_terminal_gets_a_table_that_updates():
 
 
 def test_the_table_has_a_row_a_cell():
-    console = Console(file=io.StringIO(), width=100)
+    console = PlainConsole(io.StringIO(), width=100)
     console.print(counts_table({"a/1": Count(5, 2, 1, 1, 1, best=0.875), "b/1": Count(5)}))
     assert "a/1 2/5 1 · 1 1 87.5 %" in shown(console)
     assert "b/1 0/5 · · · · –" in shown(console)
@@ -71,7 +71,7 @@ def test_a_run_of_more_than_ten_minutes_says_what_it_costs():
 
 
 def test_the_table_of_studies_sums_their_cells():
-    console = Console(file=io.StringIO(), width=100)
+    console = PlainConsole(io.StringIO(), width=100)
     console.print(studies_table({"a": {"sgd/16": Count(5, done=4, diverged=1), "sgd/64": Count(5, done=2)}, "b": {}}))
     rows = console.file.getvalue().splitlines()
     assert rows[1].split() == ["a", "1/2", "7/10", "·", "1", "·"]

@@ -1,0 +1,22 @@
+"""Messages that others wrote, made fit to be part of ours."""
+
+from __future__ import annotations
+
+import re
+
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line feed
+
+
+def printable(text: str) -> str:
+    """The text with codes in place of control characters: `\\x1b[31m` would colour the terminal."""
+    return CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text.replace("\r\n", "\n"))
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, of 200 characters at most; its class where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def last_line(text: str | None) -> str:
+    """The last line of a traceback or message; `unknown reason` where there is none."""
+    return ((text or "").strip().splitlines() or ["unknown reason"])[-1]
