@@ -16,9 +16,9 @@ from rich.table import Table
 import study as package
 from study import engine
 from study.console import PlainConsole
+from study.outcome import Count, Outcome
 from study.plan import Assignment, cells
 from study.progress import Display, counts_table
-from study.search import Count, Outcome
 from study.spec import load
 from study.text import first_line, last_line, printable
 from tests.study.commands import study
