@@ -12,6 +12,7 @@ from study.plan import Cell, data_key
 from study.spec import Spec
 from trainables.config import TrialConfig
 from trainables.data import Splits
+from trainables.timing import time_step
 from trainables.train import Trial, batch_size
 
 ENOUGH_SECONDS = 0.25  # longer steps are told from those up to this: an image more costs the same from here on
@@ -117,7 +118,7 @@ def _timings(config: TrialConfig, splits: Splits) -> Timings:
         timed: dict[int, float] = {}
         n = min(8, len(splits.train))
         while n <= len(splits.train) and max(timed.values(), default=0.0) < ENOUGH_SECONDS:
-            timed[n] = trial.time_step(n)
+            timed[n] = time_step(trial, n)
             n *= 2
         return Timings(timed)
     finally:

@@ -21,7 +21,7 @@ PACKAGES = ("trainables", "search_spaces", "study", "reports")
 
 DOORS = {
     "_foreach_": "trainables/optimizers",  # torch: one call for a list of tensors; a prefix of eight functions
-    "_BatchNorm": "trainables",  # torch: the base of every batch normalisation
+    "_BatchNorm": "trainables/batch_norm.py",  # torch: the base of every batch normalisation
     "_optim_factory": "trainables/optimizers/timm.py",  # timm: its registry of optimizers
     "_make_layer": "trainables/models/resnet18.py",  # torchvision: one stage of a ResNet
     "_study_id": "study/storage.py",  # optuna: a study's number in its storage

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from trainables.config import TrialConfig, merge
 from trainables.data import Split, Splits
+from trainables.step import Step
 
 TINY: dict[str, Any] = {
     "model": {"name": "alexnet", "width": 0.03, "dropout": 0.2},
@@ -34,3 +36,8 @@ def noise_splits(train: int = 40, classes: int = 3, seed: int = 0) -> Splits:
         )
 
     return Splits(split(train), split(12), split(15), classes)
+
+
+def step(epoch: int, n: int = 1) -> Step:
+    """The first step of `epoch`, of the first `n` images, for what does not depend on more."""
+    return Step(epoch, 0, rate=0.1, images=torch.arange(n), draws=None, micro_batch=n)

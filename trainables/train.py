@@ -1,25 +1,26 @@
-"""The one training loop."""
+"""The one training loop. ARCHITECTURE.md shows it as pseudocode, with every hook in its place."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from trainables.batch_norm import BatchNormStatistics
 from trainables.config import TrialConfig
 from trainables.data import Splits
-from trainables.data.batches import Batches, Draws, normalisation
+from trainables.data.batches import Batches, Draws, layout, normalisation
 from trainables.errors import Refused
-from trainables.optimizers.protocols import name_parameters
+from trainables.optimizers.protocols import RunsBackward, name_parameters
 from trainables.probes import Hooks
+from trainables.seeds import derive, generator, reseed
+from trainables.step import Part, Step
 
 EVALUATION_BATCH = 500
 CHECK_EVERY = {"cpu": 1, "cuda": 20}  # steps between looks at the loss: on a GPU each one waits for it
@@ -31,12 +32,6 @@ class Diverged(Exception):
     def __init__(self, step: int, reason: str) -> None:
         self.step, self.reason = step, reason
         super().__init__(f"step {step}: {reason}")
-
-
-def derive(seed: int, *words: object) -> int:
-    """A seed of its own for each use, so that any epoch can be repeated without those before it."""
-    digest = hashlib.blake2b(repr((seed, *words)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
 
 
 def resolve_device(name: str) -> torch.device:
@@ -64,7 +59,7 @@ def check_batch_sizes(config: TrialConfig, images: int) -> None:
         )  # fmt: skip
 
 
-Backward = Callable[[Tensor, Tensor, Tensor], None]  # of the loss, the logits (n, classes), the weights (n,)
+Backward = Callable[[Tensor, Tensor, Tensor], None]  # of the loss (), the logits (n, classes), the weights (n,)
 
 
 def plain_backward(loss: Tensor, logits: Tensor, weights: Tensor) -> None:  # noqa: ARG001
@@ -77,37 +72,47 @@ class Trial:
 
     Order, augmentation and dropout depend on (seed, epoch, step) alone: a trial continued from `state_dict`
     equals one that was never interrupted, bit for bit on CPU.
+
+    Arguments:
+        config: what decides every bit of it.
+        splits: the images; `config.data.splits()` gives those that the configuration names.
+        model: a network of one's own, (n, 3, 32, 32) → (n, classes), in place of the one that `config.model` builds.
+            The images take its parameters' dtype.
+
+    Raises Refused for a batch larger than the training split.
     """
 
-    def __init__(self, config: TrialConfig, splits: Splits) -> None:
+    def __init__(self, config: TrialConfig, splits: Splits, model: nn.Module | None = None) -> None:
         check_batch_sizes(config, len(splits.train))
         self.config = config
         self.device = resolve_device(config.device)
-        mean, std = normalisation(splits.train)
-        self.train, self.validation, self.test = (
-            Batches(split, mean, std, self.device) for split in (splits.train, splits.validation, splits.test)
-        )
-        with torch.random.fork_rng(self._cuda()):
+        with self.own_randomness():
             torch.manual_seed(derive(config.seed, "initialisation"))
-            self.model = config.model.build(splits.classes).to(self.device).to(memory_format=self.train.layout)
+            built = config.model.build(splits.classes) if model is None else model
+            self.model = built.to(self.device).to(memory_format=layout(self.device))
             self.optimizer = config.optimizer.build(self.model.parameters())
-        # an optimizer that needs curvature runs the backward pass itself
-        self.backward: Backward = getattr(self.optimizer, "backward", plain_backward)
         name_parameters(self.optimizer, self.model)
         for group in self.optimizer.param_groups:
             group["initial_lr"] = group["lr"]
+        # an optimizer that needs curvature runs the backward pass itself
+        optimizer = self.optimizer
+        self.backward: Backward = optimizer.backward if isinstance(optimizer, RunsBackward) else plain_backward
+        mean, std = normalisation(splits.train)
+        dtype = next(self.model.parameters()).dtype
+        self.train, self.validation, self.test = (
+            Batches(split, mean, std, self.device, dtype) for split in (splits.train, splits.validation, splits.test)
+        )
         self.statistics = BatchNormStatistics(self.model)
         self.epoch = 0  # completed
         self.steps = 0  # completed
         self.rows: list[dict[str, float]] = []  # metrics by completed epoch
-        self.rate = self._full_rate()  # of the step under way: lr or γ
-        self.batch = torch.arange(0)  # of the step under way: indices (n,) into `train`, and their augmentation
-        self.draws: Draws | None = None
+        self._uniform: dict[int, Tensor] = {}  # weights of batches of n samples
         self.observers = {name: probe.start(self) for name, probe in config.probe.items()}
         self.hooks = Hooks(self.observers.values())
 
     @property
     def finished(self) -> bool:
+        """Whether every epoch is completed."""
         return self.epoch == self.config.epochs
 
     def run_epoch(self) -> dict[str, float]:
@@ -116,8 +121,8 @@ class Trial:
         Raises Diverged when the loss stops being finite.
         """
         started = time.perf_counter()
-        with torch.random.fork_rng(self._cuda()):
-            row = self._train_epoch(self.epoch + 1)
+        with self.own_randomness():
+            row = self.train_epoch(self.epoch + 1)
         row["time/train_seconds"] = time.perf_counter() - started
         if len(self.validation):
             row["val/loss"], row["val/accuracy"] = self.evaluate(self.validation)
@@ -135,17 +140,6 @@ class Trial:
         self._check([loss])
         _, fitted = self.evaluate(self.train)
         return {"test/loss": loss, "test/accuracy": accuracy, "gap/train_test": fitted - accuracy}
-
-    def time_step(self, n: int) -> float:
-        """Seconds of a training step of `n` images, once warm. The trial is spoilt for training."""
-        seconds = 0.0
-        with torch.random.fork_rng(self._cuda()):
-            for step in range(3):
-                started = time.perf_counter()
-                float(self._gradient(1, step, torch.arange(n, device=self.device))[0])
-                self.optimizer.step()
-                seconds = time.perf_counter() - started
-        return seconds
 
     @torch.no_grad()
     def evaluate(self, batches: Batches) -> tuple[float, float]:
@@ -176,7 +170,13 @@ class Trial:
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.steps, self.rows = state["epoch"], state["steps"], list(state["rows"])
 
-    def _train_epoch(self, epoch: int) -> dict[str, float]:
+    # One epoch, one step, one part; each is stated before it is taken.
+
+    def train_epoch(self, epoch: int) -> dict[str, float]:
+        """Takes the steps of `epoch` (from 1); returns what they and the probes measured.
+
+        Raises Diverged when the loss stops being finite.
+        """
         self.model.train()
         n = batch_size(self.config, epoch, len(self.train))
         steps = len(self.train) // n  # the last partial batch is dropped
@@ -184,120 +184,132 @@ class Trial:
         losses, hits = [], torch.zeros((), device=self.device)
         for hook in self.hooks.before_epoch:
             hook(epoch)
-        for step in range(steps):
-            self._set_rate(epoch, step / steps, 1 / steps)
-            loss, hit = self._gradient(epoch, step, order[step * n : (step + 1) * n])
-            self._step(epoch, step)
+        for number in range(steps):
+            step = self.step(epoch, number, steps, order[number * n : (number + 1) * n])
+            loss, hit = self.gradient(step)
+            self.move(step)
             losses.append(loss)
             hits += hit
             self.steps += 1
-            if (step + 1) % CHECK_EVERY[self.device.type] == 0 or step + 1 == steps:
+            if (number + 1) % CHECK_EVERY[self.device.type] == 0 or number + 1 == steps:
                 self._check(torch.stack(losses[-CHECK_EVERY[self.device.type] :]).tolist())
         row = {"train/loss": float(torch.stack(losses).mean()), "train/accuracy": float(hits) / (n * steps)}
         for name, observer in self.observers.items():
             row |= {f"probe/{name}/{key}": value for key, value in observer.after_epoch().items()}
         return row
 
-    def _step(self, epoch: int, step: int) -> None:
-        """Move the parameters: probes see the gradient and the optimizer's step, tricks come next to it."""
-        for hook in self.hooks.before_step:
-            hook()
+    def step(self, epoch: int, number: int, steps: int, images: Tensor) -> Step:
+        """Step `number` (from 0) of the `steps` in `epoch`, over the training images at `images` (n,).
+
+        Stated, not yet taken: that are `gradient` and then `move`.
+        """
+        rate = self._full_rate() * self.config.schedule.at(epoch - 1 + number / steps, 1 / steps, self.config.epochs)
         for trick in self.config.trick.values():
-            trick.before_step(epoch, self.optimizer)
+            rate = trick.rerate(epoch, rate)
+        draws = None
+        if self.config.data.augment:
+            draws = Draws.sample(len(images), self.generator("augmentation", epoch, number))
+        return Step(epoch, number, rate, images, draws, self.config.micro_batch or len(images))
+
+    def gradient(self, step: Step) -> tuple[Tensor, Tensor]:
+        """Leaves the gradient of the batch's weighted mean loss in `p.grad`, and the step's rate in the optimizer.
+
+        Returns the mean loss and the number of hits of all samples, scalars on the device.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * (step.rate / self._full_rate())
+        self.optimizer.zero_grad(set_to_none=True)
+        ranked = any(trick.selects(step.epoch) for trick in self.config.trick.values())
+        weights = None if ranked else self._equal_weights(len(step.images))
+        if ranked and len(step.rows) > 1:  # rank the whole batch first; a single part ranks its own losses
+            with torch.no_grad(), self.statistics.kept():
+                weights = self._weights(step, torch.cat([self._forward(step, rows)[0] for rows in step.rows]))
+        total, hits = [], torch.zeros((), device=self.device)
+        with self.statistics.moved_once(len(step.rows)) as next_part:
+            for rows in step.rows:
+                losses, logits, labels = self._forward(step, rows)
+                own = self._weights(step, losses.detach()) if weights is None else weights[rows]
+                self._backward(Part(step, (losses * own).sum(), logits, own))
+                next_part()
+                total.append(losses.detach().sum())
+                hits += _hits(logits, labels)
+        return torch.stack(total).sum() / len(step.images), hits
+
+    def move(self, step: Step) -> None:
+        """Moves the parameters: probes see the gradient and the optimizer's step, tricks come next to it."""
+        for hook in self.hooks.before_step:
+            hook(step)
+        for trick in self.config.trick.values():
+            trick.before_step(step, self.optimizer)
         self.optimizer.step()
         for hook in self.hooks.after_step:
-            hook()
+            hook(step)
         for name, trick in self.config.trick.items():
-            trick.after_step(epoch, self.optimizer, derive(self.config.seed, name, epoch, step))
+            trick.after_step(step, self.optimizer, derive(self.config.seed, name, step.epoch, step.number))
+
+    def losses(self, step: Step, rows: Tensor) -> Tensor:
+        """Losses (k,) of the step's images at `rows` (k,), in a pass of their own.
+
+        As the step's own pass but for dropout's mask; batch norm's statistics stay.
+        """
+        draws = step.draws and Draws(*(draw[rows.cpu()] for draw in step.draws))
+        with self.statistics.kept():
+            return self._losses(*self.train.take(step.images[rows], draws), step)[0]
+
+    def generator(self, *words: object) -> torch.Generator:
+        """Random numbers of their own for each use, the same in every run of this trial."""
+        return generator(self.config.seed, *words)
+
+    def own_randomness(self) -> AbstractContextManager[None]:
+        """What is drawn inside, on the CPU or on the trial's GPU, leaves the caller's random numbers as they were."""
+        return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
 
     def _full_rate(self) -> float:
         full: float = getattr(self.config.optimizer, self.config.optimizer.rate)
         return full
 
-    def _set_rate(self, epoch: int, done: float, step: float) -> None:
-        full = self._full_rate()
-        rate = full * self.config.schedule.at(epoch - 1 + done, step, self.config.epochs)
-        for trick in self.config.trick.values():
-            rate = trick.rerate(epoch, rate)
-        self.rate = rate
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * (rate / full)
+    def _forward(self, step: Step, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Losses (k,), logits (k, classes) and labels (k,) of a part of the step, with the part's own dropout."""
+        reseed(self.device, derive(self.config.seed, "dropout", step.epoch, step.number, rows.start))
+        images, labels = self.train.take(step.images[rows], step.draws and step.draws.part(rows))
+        return *self._losses(images, labels, step), labels
 
-    def _gradient(self, epoch: int, step: int, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Leave the gradient of the batch's weighted mean loss in `p.grad`; mean loss and hits of all samples."""
-        draws = None
-        if self.config.data.augment:
-            draws = Draws.sample(len(index), self.generator("augmentation", epoch, step))
-        self.batch, self.draws = index, draws
-        size = self.config.micro_batch or len(index)
-        parts = [slice(start, start + size) for start in range(0, len(index), size)]
-        selecting = any(trick.selects(epoch) for trick in self.config.trick.values())
-
-        def forward(part: slice) -> tuple[Tensor, Tensor, Tensor]:
-            torch.manual_seed(derive(self.config.seed, "dropout", epoch, step, part.start))
-            images, labels = self.train.take(index[part], draws and draws.part(part))
-            return *self._losses(images, labels, epoch), labels
-
-        self.optimizer.zero_grad(set_to_none=True)
-        weights = self._weights(epoch, torch.ones(len(index), device=self.device))
-        if selecting and len(parts) > 1:  # rank the whole batch first; a single part ranks its own losses
-            with torch.no_grad(), self.statistics.kept():
-                weights = self._weights(epoch, torch.cat([forward(part)[0] for part in parts]))
-        total, hits = [], torch.zeros((), device=self.device)
-        with self.statistics.moved_once(len(parts)) as next_part:
-            for part in parts:
-                losses, logits, labels = forward(part)
-                if selecting and len(parts) == 1:
-                    weights = self._weights(epoch, losses.detach())
-                outcome = (losses * weights[part]).sum(), logits, weights[part]
-                self._backward(*outcome)
-                next_part()
-                total.append(losses.detach().sum())
-                hits += _hits(logits, labels)
-        return torch.stack(total).sum() / len(index), hits
-
-    def _backward(self, loss: Tensor, logits: Tensor, weights: Tensor) -> None:
-        """Add the gradient of a micro-batch's share of the loss to `p.grad`."""
+    def _backward(self, part: Part) -> None:
+        """Adds the gradient of a part's loss to `p.grad`."""
         for hook in self.hooks.before_backward:
-            hook(loss, logits, weights)
-        if not self.hooks.after_part:
-            self.backward(loss, logits, weights)
-        else:
-            params = list(self.model.parameters())
-            sums = set_aside(params)
-            self.backward(loss, logits, weights)
+            hook(part)
+        alone = gradient_alone(list(self.model.parameters())) if self.hooks.after_part else nullcontext()
+        with alone:
+            self.backward(part.loss, part.logits, part.weights)
             for hook in self.hooks.after_part:
-                hook(weights)
-            add_back(params, sums)
+                hook(part)
         for hook in self.hooks.after_backward:
-            hook()
+            hook(part)
 
-    def _weights(self, epoch: int, losses: Tensor) -> Tensor:
-        """Weights (n,) of the samples, summing to 1; 1/n each unless a trick selects."""
+    def _equal_weights(self, n: int) -> Tensor:
+        """1/n, n times."""
+        if n not in self._uniform:
+            ones = torch.ones(n, device=self.device, dtype=self.train.dtype)
+            self._uniform[n] = ones / ones.sum()
+        return self._uniform[n]
+
+    def _weights(self, step: Step, losses: Tensor) -> Tensor:
+        """Weights (n,) of the samples, summing to 1, as the tricks that select give them."""
         weights = torch.ones_like(losses)
         for trick in self.config.trick.values():
-            if trick.selects(epoch):
-                weights = trick.weights(losses, weights)
+            if trick.selects(step.epoch):
+                weights = trick.weights(step, losses, weights)
         return weights / weights.sum()
 
-    def losses(self, rows: Tensor) -> Tensor:
-        """Losses (k,) of the images at `rows` (k,) of the step under way, in a pass of their own.
-
-        As the step's own pass but for dropout's mask; batch norm's statistics stay.
-        """
-        draws = self.draws and Draws(*(draw[rows.cpu()] for draw in self.draws))
-        with self.statistics.kept():
-            return self._losses(*self.train.take(self.batch[rows], draws), self.epoch + 1)[0]
-
-    def _losses(self, images: Tensor, labels: Tensor, epoch: int = 0) -> tuple[Tensor, Tensor]:
-        """Loss (n,) of each sample, and the logits (n, classes); as tricks change them in training `epoch`."""
+    def _losses(self, images: Tensor, labels: Tensor, step: Step | None = None) -> tuple[Tensor, Tensor]:
+        """Loss (n,) of each sample, and the logits (n, classes); in a training `step` as tricks change them."""
         autocast = self.config.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16) if autocast else nullcontext():
             logits = self.model(images)
-        logits = logits.float()
-        if epoch:
+        logits = logits.to(images.dtype)
+        if step:
             for trick in self.config.trick.values():
-                logits = trick.relogit(epoch, logits)
+                logits = trick.relogit(step, logits)
         return F.cross_entropy(logits, labels, reduction="none"), logits
 
     def _check(self, losses: list[float]) -> None:
@@ -306,73 +318,22 @@ class Trial:
             if not math.isfinite(loss):
                 raise Diverged(self.steps - ago, f"the loss is {loss}")
 
-    @property
-    def parts(self) -> int:
-        """Micro-batches of the step under way."""
-        return -(-len(self.batch) // (self.config.micro_batch or len(self.batch)))
-
-    def generator(self, *words: object) -> torch.Generator:
-        """Random numbers of their own for each use, the same in every run of this trial."""
-        return torch.Generator().manual_seed(derive(self.config.seed, *words))
-
-    def _cuda(self) -> list[torch.device]:
-        return [self.device] if self.device.type == "cuda" else []
-
 
 def _hits(logits: Tensor, labels: Tensor) -> Tensor:
     """How many are classified rightly."""
     return (logits.detach().argmax(1) == labels).sum()
 
 
-def set_aside(params: Sequence[Tensor]) -> list[Tensor | None]:
-    """Takes the gradients out of `p.grad`, so that the next backward pass leaves its own there, alone."""
+@contextmanager
+def gradient_alone(params: Sequence[Tensor]) -> Iterator[None]:
+    """Inside, `p.grad` is empty and takes what a backward pass adds alone; afterwards it holds the sum again.
+
+    The sum has the bits that accumulating would have given.
+    """
     sums = [p.grad for p in params]
     for p in params:
         p.grad = None
-    return sums
-
-
-def add_back(params: Sequence[Tensor], sums: Sequence[Tensor | None]) -> None:
-    """Adds the gradients in `p.grad` to what was set aside, with the bits that accumulating would have given."""
+    yield
     for p, sum_ in zip(params, sums, strict=True):
         if sum_ is not None:
             p.grad = sum_ if p.grad is None else sum_.add_(p.grad)
-
-
-class BatchNormStatistics:
-    """Keeps batch norm's running statistics honest when one step takes several forward passes."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-        self.buffers = [buffer for norm in self.norms for buffer in norm.buffers()]
-
-    @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Passes inside leave the statistics as they were, and their graphs can still be walked afterwards."""
-        before = [(norm, name, buffer) for norm in self.norms for name, buffer in norm.named_buffers()]
-        for norm, name, buffer in before:
-            setattr(norm, name, buffer.clone())
-        yield
-        for norm, name, buffer in before:
-            setattr(norm, name, buffer)
-
-    @contextmanager
-    def moved_once(self, parts: int) -> Iterator[Callable[[], None]]:
-        """The statistics move once, to the mean of where each of `parts` passes alone would move them.
-
-        Yields what to call after each pass.
-        """
-        if parts == 1 or not self.buffers:
-            yield lambda: None
-            return
-        before = [buffer.clone() for buffer in self.buffers]
-        total = [torch.zeros_like(buffer) for buffer in self.buffers]
-
-        def next_part() -> None:
-            for buffer, old, sum_ in zip(self.buffers, before, total, strict=True):
-                sum_ += buffer
-                buffer.copy_(old)
-
-        yield next_part
-        for buffer, sum_ in zip(self.buffers, total, strict=True):
-            buffer.copy_(sum_ / parts)

@@ -49,7 +49,7 @@ def trial(options: argparse.Namespace, name: str | None, data: Splits) -> Trial:
 def epoch(one: Trial) -> float:
     clock = time.process_time if one.device.type == "cpu" else time.perf_counter
     started = clock()
-    one._train_epoch(2)
+    one.train_epoch(2)
     if one.device.type == "cuda":
         torch.cuda.synchronize()
     return clock() - started

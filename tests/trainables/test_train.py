@@ -9,7 +9,7 @@ from trainables.checkpoint import CheckpointedTrial
 from trainables.config import TrialConfig
 from trainables.errors import Refused
 from trainables.optimizers import optimizers
-from trainables.train import Diverged, Trial, derive, resolve_device
+from trainables.train import Diverged, Trial, resolve_device
 
 
 def run(trial: Trial) -> list[dict[str, float]]:
@@ -75,28 +75,31 @@ def test_another_seed_gives_another_run():
 @pytest.mark.parametrize("trick", [{}, {"discard": {"p": 0.4, "epochs": 5}}])
 @pytest.mark.parametrize("micro", [1, 7, 16, 20])
 def test_accumulated_gradients_equal_those_of_the_whole_batch(trick, micro):
-    splits = noise_splits()
     changes = {"model": {"dropout": 0}, "batch_size": 20, "trick": trick}
-    whole, parts = (Trial(config(micro_batch=size, **changes), splits) for size in (None, micro))
-    for trial in (whole, parts):
-        trial.model.double()
-        trial.model.train()
-    index = torch.arange(20) * 2
-
-    def losses_in_double(trial):
-        original = trial.train.take
-        trial.train.take = lambda *args: (lambda images, labels: (images.double(), labels))(*original(*args))
-        trial._losses = lambda images, labels, _: (
-            nn.functional.cross_entropy(logits := trial.model(images), labels, reduction="none"),
-            logits,
-        )
-
-    for trial in (whole, parts):
-        losses_in_double(trial)
-    loss_whole, loss_parts = (trial._gradient(1, 0, index)[0] for trial in (whole, parts))
-    torch.testing.assert_close(loss_parts, loss_whole, rtol=1e-6, atol=0)
+    whole, parts = (in_double(config(micro_batch=size, **changes)) for size in (None, micro))
+    loss_whole, loss_parts = (trial.gradient(trial.step(1, 0, 1, torch.arange(20) * 2))[0] for trial in (whole, parts))
+    torch.testing.assert_close(loss_parts, loss_whole, rtol=1e-12, atol=0)
     for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
-        torch.testing.assert_close(b.grad, a.grad, rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(b.grad, a.grad, rtol=1e-9, atol=1e-12)
+
+
+def in_double(trial_config: TrialConfig) -> Trial:
+    """A trial of the configuration's own net, in float64 and in training mode."""
+    torch.manual_seed(0)
+    trial = Trial(trial_config, noise_splits(), trial_config.model.build(3).double())
+    trial.model.train()
+    return trial
+
+
+def test_a_network_of_ones_own_is_trained_in_its_own_dtype():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3072, 3)).double()
+    before = net[1].weight.detach().clone()
+    trial = Trial(config(), noise_splits(), net)
+    trial.run_epoch()
+    assert trial.model is net
+    assert net[1].weight.dtype == torch.float64
+    assert not torch.equal(net[1].weight, before)
+    assert trial.train.take(slice(None))[0].dtype == torch.float64
 
 
 @pytest.mark.parametrize("trick", [{}, {"discard": {"p": 0.4, "epochs": 5}}])
@@ -108,7 +111,7 @@ def test_batch_norm_moves_once_a_step_however_many_passes_it_takes(trick):
     images, _ = trial.train.take(torch.arange(20))
     parts = trial.model.conv1(images).split(5)
     expected = torch.stack([part.mean((0, 2, 3)) for part in parts]).mean(0) * norm.momentum
-    trial._gradient(1, 0, torch.arange(20))
+    trial.gradient(trial.step(1, 0, 1, torch.arange(20)))
     assert norm.num_batches_tracked == 1
     torch.testing.assert_close(norm.running_mean, expected, rtol=1e-4, atol=1e-6)
 
@@ -124,11 +127,11 @@ def test_every_image_is_seen_once_an_epoch():
     seen = []
     original = trial.train.take
     trial.train.take = lambda index, draws=None: (seen.extend(index.tolist()), original(index, draws))[1]
-    trial._train_epoch(1)
+    trial.train_epoch(1)
     assert sorted(seen) == list(range(40))
     first = list(seen)
     seen.clear()
-    trial._train_epoch(2)
+    trial.train_epoch(2)
     assert seen != first
 
 
@@ -177,7 +180,7 @@ def test_schedule_drives_every_group():
         config(optimizer={"name": "lars", "gamma": 0.1, "excluded_lr": 1.0}, schedule={"name": "polynomial"}, epochs=2),
         noise_splits(),
     )
-    trial._set_rate(2, 0.0, 0.5)
+    trial.gradient(trial.step(2, 0, 2, torch.arange(20)))
     assert sorted(group["lr"] for group in trial.optimizer.param_groups) == pytest.approx([0.025, 0.25])
 
 
@@ -186,12 +189,6 @@ def test_bfloat16_trains_close_to_float32():
     full, half = (Trial(config(precision=p, epochs=1), splits).run_epoch() for p in ("float32", "bfloat16"))
     assert half["train/loss"] == pytest.approx(full["train/loss"], rel=0.1)
     assert half["train/loss"] != full["train/loss"]
-
-
-def test_derived_seeds_differ_by_use_and_repeat():
-    seeds = {derive(seed, word, epoch) for seed in range(3) for word in ("order", "dropout") for epoch in range(3)}
-    assert len(seeds) == 18
-    assert derive(1, "order", 2) == derive(1, "order", 2) < 2**63
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tests.tiny import config, noise_splits
+from tests.tiny import config, noise_splits, step
 from trainables.errors import Refused
 from trainables.train import Trial, batch_size, check_batch_sizes
 from trainables.tricks import tricks
@@ -61,10 +61,10 @@ def test_discard_gives_the_mean_gradient_of_the_kept_samples():
     kept = losses.detach().argsort()[8:]
     losses[kept].mean().backward()
     tricked.model.train()
-    tricked._gradient(1, 0, order)
+    tricked.gradient(tricked.step(1, 0, 1, order))
     for expected, got in zip(plain.model.parameters(), tricked.model.parameters(), strict=True):
         torch.testing.assert_close(got.grad, expected.grad, rtol=1e-4, atol=1e-7)
-    tricked._gradient(2, 0, order)  # past its epochs
+    tricked.gradient(tricked.step(2, 0, 1, order))  # past its epochs
     losses, _ = plain._losses(*plain.train.take(order))
     plain.model.zero_grad()
     losses.mean().backward()
@@ -87,7 +87,7 @@ def test_first_epoch_drives_the_optimizer_and_its_excluded_tensors_alike():
         ),
         noise_splits(),
     )
-    trial._set_rate(1, 0.0, 0.1)
+    trial.gradient(trial.step(1, 0, 5, torch.arange(8)))
     assert sorted(group["lr"] for group in trial.optimizer.param_groups) == pytest.approx([0.001, 0.05])
 
 
@@ -136,14 +136,14 @@ def net():
 def test_noise_is_relative_to_the_tensors_size_and_spares_biases():
     layer, trick = net(), Noise(sigma=0.1, epochs=2)
     before, optimizer = [p.detach().clone() for p in layer.parameters()], torch.optim.SGD(layer.parameters(), 0.1)
-    trick.after_step(2, optimizer, seed=5)
+    trick.after_step(step(2), optimizer, seed=5)
     moved = layer.weight.detach() - before[0]
     expected = torch.randn(50, 40, generator=torch.Generator().manual_seed(5)) * 0.1 * before[0].square().mean().sqrt()
     torch.testing.assert_close(moved, expected, rtol=1e-4, atol=1e-7)
     assert float(moved.std()) == pytest.approx(0.1 * float(before[0].square().mean().sqrt()), rel=0.1)
     assert torch.equal(layer.bias, before[1])
     after = layer.weight.detach().clone()
-    trick.after_step(3, optimizer, seed=5)  # past its epochs
+    trick.after_step(step(3), optimizer, seed=5)  # past its epochs
     assert torch.equal(layer.weight, after)
 
 
@@ -151,7 +151,7 @@ def test_noise_differs_by_step_and_by_seed():
     moved = []
     for seed in (5, 5, 6):
         layer = net()
-        Noise(sigma=0.1, epochs=1).after_step(1, torch.optim.SGD(layer.parameters(), 0.1), seed)
+        Noise(sigma=0.1, epochs=1).after_step(step(1), torch.optim.SGD(layer.parameters(), 0.1), seed)
         moved.append(layer.weight.detach())
     assert torch.equal(moved[0], moved[1])
     assert not torch.equal(moved[0], moved[2])
@@ -163,9 +163,9 @@ def test_the_gradients_small_values_are_dropped_tensor_by_tensor():
     for p in layer.parameters():
         p.grad = torch.randn_like(p)
     before = [p.grad.clone() for p in layer.parameters()]
-    trick.before_step(2, optimizer)  # past its epochs
+    trick.before_step(step(2), optimizer)  # past its epochs
     assert torch.equal(layer.weight.grad, before[0])
-    trick.before_step(1, optimizer)
+    trick.before_step(step(1), optimizer)
     for p, old in zip(layer.parameters(), before, strict=True):
         dropped = p.grad == 0
         assert int(dropped.sum()) == int(0.3 * p.numel())
@@ -193,12 +193,12 @@ def test_a_sharper_loss_is_the_cross_entropy_of_larger_logits():
         expected = torch.autograd.grad(
             torch.nn.functional.cross_entropy(logits, labels), list(trial.model.parameters())
         )
-        trial._gradient(epoch, 0, order)
+        trial.gradient(trial.step(epoch, 0, 1, order))
         for p, g in zip(trial.model.parameters(), expected, strict=True):
             torch.testing.assert_close(p.grad, g, rtol=1e-4, atol=1e-7)
     plain, _ = trial.evaluate(trial.train)
     assert plain == pytest.approx(torch.nn.functional.cross_entropy(trial.model(images), labels).item(), rel=1e-5)
-    assert Sharpen(factor=2, epochs=1).relogit(2, labels) is labels
+    assert Sharpen(factor=2, epochs=1).relogit(step(2), labels) is labels
 
 
 ALL = {

@@ -39,26 +39,34 @@ def crop_and_flip(images: Tensor, draws: Draws) -> Tensor:
     return torch.where(flips.view(-1, 1, 1, 1), cropped.flip(-1), cropped)
 
 
-class Batches:
-    """A split on a device, read by index. `mean` and `std` (3,) are in units of a byte."""
+def layout(device: torch.device) -> torch.memory_format:
+    """How images and weights lie in memory: with the channels last on a GPU, whose convolutions want it so."""
+    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
 
-    def __init__(self, split: Split, mean: Tensor, std: Tensor, device: torch.device) -> None:
+
+class Batches:
+    """A split on a device, read by index in `dtype`. `mean` and `std` (3,) are in units of a byte."""
+
+    def __init__(
+        self, split: Split, mean: Tensor, std: Tensor, device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> None:
         with warnings.catch_warnings():  # shared memory is read-only; nothing here writes in place
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             self.images = torch.from_numpy(split.images).to(device)
             self.labels = torch.from_numpy(split.labels).to(device)
-        self.mean, self.inverse_std = mean.view(3, 1, 1).to(device), (1 / std).view(3, 1, 1).to(device)
-        self.layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+        self.mean = mean.view(3, 1, 1).to(device, dtype)
+        self.inverse_std = (1 / std).view(3, 1, 1).to(device, dtype)
+        self.dtype, self.layout = dtype, layout(device)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, index: Tensor | slice, draws: Draws | None = None) -> tuple[Tensor, Tensor]:
-        """Float images (n, 3, 32, 32) and labels (n,) at `index`, augmented if `draws` are given."""
+        """Normalised images (n, 3, 32, 32) and labels (n,) at `index`, augmented if `draws` are given."""
         images = self.images[index]
         if draws is not None:
             images = crop_and_flip(images, draws)
-        floats = (images.float() - self.mean) * self.inverse_std
+        floats = (images.to(self.dtype) - self.mean) * self.inverse_std
         return floats.contiguous(memory_format=self.layout), self.labels[index]
 
 

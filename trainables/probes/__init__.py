@@ -6,17 +6,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from trainables.data.batches import Batches
 from trainables.plugins import Registry
 from trainables.settings import Settings
+from trainables.step import Part, Step
+from trainables.tricks import Trick
 
-if TYPE_CHECKING:
-    from torch import Tensor
 
-    from trainables.config import TrialConfig
-    from trainables.train import Trial
+class Configuration(Protocol):
+    """What a probe may ask of a trial's configuration."""
+
+    @property
+    def batch_size(self) -> int:
+        """n, images a step, before any trick changes it."""
+
+    @property
+    def micro_batch(self) -> int | None:
+        """Images a forward pass, at most; None: the whole batch."""
+
+    @property
+    def trick(self) -> Mapping[str, Trick]:
+        """The tricks at work, by name."""
+
+
+class Subject(Protocol):
+    """What a probe may ask of the trial that it measures. What changes from step to step is in the hooks' `Step`."""
+
+    @property
+    def config(self) -> Configuration:
+        """Its configuration."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The network, (n, 3, 32, 32) → (n, classes)."""
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer, whose param groups hold the step's rate."""
+
+    @property
+    def train(self) -> Batches:
+        """The training images, on `device`."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where model and images lie."""
+
+    def generator(self, *words: object) -> torch.Generator:
+        """Random numbers on the CPU for the use that `words` name, the same in every run of this trial."""
+
+    def losses(self, step: Step, rows: Tensor) -> Tensor:
+        """Losses (k,) of the step's images at `rows` (k,), in a pass of their own, with their graph."""
 
 
 class Observer:
@@ -28,22 +75,19 @@ class Observer:
     def before_epoch(self, epoch: int) -> None:
         """`epoch` counts from 1."""
 
-    def before_backward(self, loss: Tensor, logits: Tensor, weights: Tensor) -> None:
-        """The graph of a step's loss, or of a micro-batch's share of it, before its backward pass: leave it whole.
+    def before_backward(self, part: Part) -> None:
+        """The graph of a part's loss, before its backward pass: leave it whole."""
 
-        `logits` (n, classes) and the samples' `weights` (n,) are what it was made of.
-        """
+    def after_part(self, part: Part) -> None:
+        """`p.grad` holds the gradient of this part's loss alone."""
 
-    def after_part(self, weights: Tensor) -> None:
-        """`p.grad` holds the gradient of this micro-batch's share of the loss alone; its samples' `weights` (n,)."""
+    def after_backward(self, part: Part) -> None:
+        """`p.grad` holds the sum of the step's parts so far."""
 
-    def after_backward(self) -> None:
-        """`p.grad` holds the sum of the step's micro-batches so far."""
-
-    def before_step(self) -> None:
+    def before_step(self, step: Step) -> None:
         """`p.grad` holds the batch's gradient, before any trick changes it; the parameters have not moved."""
 
-    def after_step(self) -> None:
+    def after_step(self, step: Step) -> None:
         """The optimizer has moved the parameters; a trick may yet. The step's gradient is still in `p.grad`."""
 
     def after_epoch(self) -> dict[str, float]:
@@ -55,27 +99,27 @@ class Hooks:
     """The observers' hooks, by name: those alone that some observer overrides."""
 
     def __init__(self, observers: Iterable[Observer]) -> None:
-        self._observers = list(observers)
-        self.before_epoch = self._of("before_epoch")
-        self.before_backward = self._of("before_backward")
-        self.after_part = self._of("after_part")
-        self.after_backward = self._of("after_backward")
-        self.before_step = self._of("before_step")
-        self.after_step = self._of("after_step")
+        every = list(observers)
+        self.before_epoch = [one.before_epoch for one in every if _overrides(one, "before_epoch")]
+        self.before_backward = [one.before_backward for one in every if _overrides(one, "before_backward")]
+        self.after_part = [one.after_part for one in every if _overrides(one, "after_part")]
+        self.after_backward = [one.after_backward for one in every if _overrides(one, "after_backward")]
+        self.before_step = [one.before_step for one in every if _overrides(one, "before_step")]
+        self.after_step = [one.after_step for one in every if _overrides(one, "after_step")]
 
-    def _of(self, name: str) -> list[Callable[..., Any]]:
-        usual = getattr(Observer, name)
-        return [getattr(one, name) for one in self._observers if getattr(type(one), name) is not usual]
+
+def _overrides(observer: Observer, hook: str) -> bool:
+    return getattr(type(observer), hook) is not getattr(Observer, hook)
 
 
 class Probe(Settings):
     """A probe plug-in."""
 
-    def check(self, config: TrialConfig) -> None:
+    def check(self, config: Configuration) -> None:
         """Raises Refused where a trial of this configuration cannot be measured."""
 
-    def start(self, trial: Trial) -> Observer:
-        """An observer of this trial: its `model`, `optimizer`, `config`, `train` images, current `rate`, …"""
+    def start(self, trial: Subject) -> Observer:
+        """An observer of this trial, before its first step or where it is resumed."""
         raise NotImplementedError
 
 

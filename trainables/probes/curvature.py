@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from trainables.optimizers import curvature
-from trainables.probes import Observer, Probe
+from trainables.probes import Observer, Probe, Subject
 from trainables.settings import about
-
-if TYPE_CHECKING:
-    from trainables.train import Trial
+from trainables.step import Part
 
 Radii = list[Tensor]  # of each tensor's chosen entries
 
@@ -33,23 +31,24 @@ class Comparison(Observer):
         self.samples = samples
         choose = torch.Generator().manual_seed(0)
         self.chosen = [torch.randperm(p.numel(), generator=choose)[:entries].to(p.device) for p in self.named.values()]
-        self.found: dict[str, float] = {}
+        self.values: dict[str, float] = {}  # this epoch's
 
-    def before_backward(self, loss: Tensor, logits: Tensor, weights: Tensor) -> None:
-        if self.found:  # this epoch's
+    def before_backward(self, part: Part) -> None:
+        if self.values:
             return
         params = list(self.named.values())
-        grads = torch.autograd.grad(loss, params, create_graph=True)
+        grads = torch.autograd.grad(part.loss, params, create_graph=True)
         slopes = self._pick([g.detach() for g in grads])
         truth = curvature.exact(grads, params, self.chosen)
-        generator = torch.Generator(loss.device).manual_seed(0)
+        generator = torch.Generator(part.loss.device).manual_seed(0)
 
         def hutchinson() -> list[Tensor]:
             signs = curvature.random_signs(params, generator)
             return curvature.hutchinson(grads, params, signs, retain=True)
 
         def gnb() -> list[Tensor]:
-            return curvature.gauss_newton_bartlett(logits, weights / weights.sum(), params, generator)
+            weights = part.weights / part.weights.sum()
+            return curvature.gauss_newton_bartlett(part.logits, weights, params, generator)
 
         self._compare("hutchinson", _radii(slopes, self._mean(hutchinson)), _radii(slopes, truth), slopes)
         self._compare("gnb", _radii(slopes, self._mean(gnb)), _radii(slopes, truth), slopes)
@@ -70,13 +69,13 @@ class Comparison(Observer):
             known, guess = truth[live].double(), r[live].double()
             if len(known) < 3:
                 continue
-            values = {"rank": float(spearmanr(guess.cpu(), known.cpu()).statistic),
+            statistics = {"rank": float(spearmanr(guess.cpu(), known.cpu()).statistic),
                       "ratio": float(guess.median() / known.median())}  # fmt: skip
-            self.found |= {f"{kind}/{estimate}/{name}": x for kind, x in values.items() if math.isfinite(x)}
+            self.values |= {f"{kind}/{estimate}/{name}": x for kind, x in statistics.items() if math.isfinite(x)}
 
     def after_epoch(self) -> dict[str, float]:
-        found, self.found = self.found, {}
-        return found
+        values, self.values = self.values, {}
+        return values
 
 
 def _radii(slopes: list[Tensor], curvatures: list[Tensor]) -> Radii:
@@ -94,5 +93,5 @@ class Curvature(Probe):
     samples: Annotated[int, about("", "random vectors, or draws of labels, averaged in an estimate", ge=1)] = 1
     entries: Annotated[int, about("", "entries a tensor that are compared, at most", ge=3)] = 128
 
-    def start(self, trial: Trial) -> Observer:
+    def start(self, trial: Subject) -> Observer:
         return Comparison(trial.model, self.samples, self.entries)

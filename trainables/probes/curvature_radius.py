@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor
 
 from trainables.optimizers.cblr import FLOOR, radius
-from trainables.probes import Observer, Probe
+from trainables.probes import Observer, Probe, Subject
 from trainables.probes.diagonal import DrawCount, FirstStep
 from trainables.probes.layers import ENTRIES, Entries, Layers
-
-if TYPE_CHECKING:
-    from trainables.train import Trial
 
 
 class LayerRadii(FirstStep):
@@ -41,5 +36,5 @@ class CurvatureRadius(Probe):
     draws: DrawCount = 8
     entries: Entries = ENTRIES
 
-    def start(self, trial: Trial) -> Observer:
+    def start(self, trial: Subject) -> Observer:
         return LayerRadii(trial, Layers(trial.model, self.entries), ("gnb", "hutchinson"), self.draws)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
-from trainables.probes import Observer, Probe
+from trainables.probes import Observer, Probe, Subject
 from trainables.probes.layers import ENTRIES, Entries, Layers
-
-if TYPE_CHECKING:
-    from trainables.train import Trial
+from trainables.step import Step
 
 SHARES = range(0, 100, 10)  # percent discarded
 PASS = 500  # images a pass where the trial names no micro-batch
@@ -20,46 +16,47 @@ PASS = 500  # images a pass where the trial names no micro-batch
 class Discarding(Observer):
     """Measures the trial's first step, before the parameters move."""
 
-    def __init__(self, trial: Trial, layers: Layers) -> None:
+    def __init__(self, trial: Subject, layers: Layers) -> None:
         self.trial, self.layers = trial, layers
         self.size = trial.config.micro_batch or PASS
         self.measuring = False
-        self.found: dict[str, float] = {}
+        self.values: dict[str, float] = {}
 
     def before_epoch(self, epoch: int) -> None:
         self.measuring = epoch == 1
 
-    def before_step(self) -> None:
+    def before_step(self, step: Step) -> None:
         if not self.measuring:
             return
         self.measuring = False
-        rows = torch.arange(len(self.trial.batch))
+        rows = torch.arange(len(step.images))
         with torch.no_grad():
-            losses = torch.cat([self.trial.losses(part) for part in torch.split(rows, self.size)])
-        self._measure("small", losses.argsort(stable=True).cpu())
-        self._measure("random", rows[torch.randperm(len(rows), generator=self.trial.generator("discard_gradient"))])
+            losses = torch.cat([self.trial.losses(step, part) for part in torch.split(rows, self.size)])
+        self._measure(step, "small", losses.argsort(stable=True).cpu())
+        control = torch.randperm(len(rows), generator=self.trial.generator("discard_gradient"))
+        self._measure(step, "random", control)
 
-    def _measure(self, name: str, order: Tensor) -> None:
+    def _measure(self, step: Step, name: str, order: Tensor) -> None:
         """Drops from the front of `order` (n,); the gradient's sum grows from its end, so each image passes once."""
         ends = [int(share * len(order) / 100 + 1e-9) for share in SHARES]
         total, last = torch.zeros(()), len(order)
         for share, first in reversed(list(zip(SHARES, ends, strict=True))):
             for part in torch.split(order[first:last], self.size):
-                total = total + self._gradient(part)
+                total = total + self._gradient(step, part)
             last = first
             means = self.layers.named(self.layers.means((total / (len(order) - first)).abs()))
-            self.found |= {f"{name}/{layer}/{share}": value for layer, value in means.items()}
+            self.values |= {f"{name}/{layer}/{share}": value for layer, value in means.items()}
 
-    def _gradient(self, rows: Tensor) -> Tensor:
+    def _gradient(self, step: Step, rows: Tensor) -> Tensor:
         """Sum of the gradients (k,) of the batch's images at `rows`."""
         if not len(rows):
             return torch.zeros(())
-        loss = self.trial.losses(rows).sum()
+        loss = self.trial.losses(step, rows).sum()
         return self.layers.flat(torch.autograd.grad(loss, self.layers.params, allow_unused=True))
 
     def after_epoch(self) -> dict[str, float]:
-        found, self.found = self.found, {}
-        return found
+        values, self.values = self.values, {}
+        return values
 
 
 class DiscardGradient(Probe):
@@ -74,5 +71,5 @@ class DiscardGradient(Probe):
 
     entries: Entries = ENTRIES
 
-    def start(self, trial: Trial) -> Observer:
+    def start(self, trial: Subject) -> Observer:
         return Discarding(trial, Layers(trial.model, self.entries))

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from trainables.probes import Observer, Probe
+from trainables.probes import Observer, Probe, Subject
 from trainables.probes.diagonal import DrawCount, FirstStep
 from trainables.probes.layers import ENTRIES, Entries, Layers
 from trainables.settings import about
 
-if TYPE_CHECKING:
-    from trainables.train import Trial
-
 
 class MeanDistance(FirstStep):
-    def __init__(self, trial: Trial, layers: Layers, draws: int, floor: float) -> None:
+    def __init__(self, trial: Subject, layers: Layers, draws: int, floor: float) -> None:
         super().__init__(trial, layers, ("gnb",), draws)
         self.floor = floor
 
@@ -26,8 +23,8 @@ class MeanDistance(FirstStep):
         floored = torch.cat([part.clamp_min(self.floor * part.mean()) for part in torch.split(h, self.layers.sizes)])
         entries = torch.where(slope > 0, slope / floored, 0.0)  # a dead unit's weight has no way to go
         of_layer = self.layers.means(slope) / self.layers.means(h)
-        found = {"mean": self.layers.means(entries), "ratio": of_layer}
-        named = {f"{key}/{layer}": x for key, means in found.items() for layer, x in self.layers.named(means).items()}
+        means = {"mean": self.layers.means(entries), "ratio": of_layer}
+        named = {f"{key}/{layer}": x for key, of in means.items() for layer, x in self.layers.named(of).items()}
         return {key: value for key, value in named.items() if value < float("inf")}
 
 
@@ -45,5 +42,5 @@ class Distance(Probe):
     floor: Annotated[float, about("", "least h_ii, as a share of its mean over the tensor", gt=0, le=1)] = 0.01
     entries: Entries = ENTRIES
 
-    def start(self, trial: Trial) -> Observer:
+    def start(self, trial: Subject) -> Observer:
         return MeanDistance(trial, Layers(trial.model, self.entries), self.draws, self.floor)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from trainables.probes import Observer, Probe
+from trainables.probes import Observer, Probe, Subject
 from trainables.probes.layers import ENTRIES, Averages, Entries, Layers
-
-if TYPE_CHECKING:
-    from trainables.train import Trial
+from trainables.step import Step
 
 
 class MeanGradient(Observer):
@@ -19,7 +15,7 @@ class MeanGradient(Observer):
     def before_epoch(self, epoch: int) -> None:
         self.fresh = epoch == 1
 
-    def before_step(self) -> None:
+    def before_step(self, step: Step) -> None:
         means = self.layers.means(self.layers.gradients().abs())
         self.averages.add("mean", means)
         if self.fresh:
@@ -40,5 +36,5 @@ class Gradient(Probe):
 
     entries: Entries = ENTRIES
 
-    def start(self, trial: Trial) -> Observer:
+    def start(self, trial: Subject) -> Observer:
         return MeanGradient(Layers(trial.model, self.entries))

@@ -12,18 +12,14 @@ batches that do not fit into the first half (beyond N/2, the full set among them
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from trainables.errors import Refused
-from trainables.probes import Observer, Probe
+from trainables.probes import Configuration, Observer, Probe, Subject
 from trainables.probes.layers import ENTRIES, Entries, Layers
-
-if TYPE_CHECKING:
-    from trainables.config import TrialConfig
-    from trainables.train import Trial
+from trainables.step import Part, Step
 
 
 def folded_normal(mean: Tensor, deviation: Tensor) -> Tensor:
@@ -97,12 +93,13 @@ class Fit:
 class Pass(Observer):
     """Measures the epoch's first step."""
 
-    def __init__(self, trial: Trial, layers: Layers, part: int) -> None:
-        self.trial, self.layers, self.part = trial, layers, part
+    def __init__(self, layers: Layers, size: int) -> None:
+        self.layers, self.size = layers, size  # images of a micro-batch
         self.measuring = False
 
-    def before_epoch(self, epoch: int) -> None:  # noqa: ARG002
+    def before_epoch(self, epoch: int) -> None:
         self.measuring = True
+        self.images = 0  # of the step
         self.seen = 0  # micro-batches of full size
         self.pending: dict[int, Tensor] = {}  # by batch size, the batch that waits for its neighbour
         self.absolute: dict[int, Tensor] = {}  # by batch size: sum over batches of the layers' E|g|
@@ -111,18 +108,19 @@ class Pass(Observer):
         self.halves = Moments(), Moments()
         self.rest = torch.zeros(())  # what the set's rest, less than a micro-batch, adds to the full set's gradient
 
-    def after_part(self, weights: Tensor) -> None:
+    def after_part(self, part: Part) -> None:
         if not self.measuring:
             return
         g = self.layers.gradients()
-        if len(weights) < self.part:
+        self.images = len(part.step.images)
+        if len(part.weights) < self.size:
             self.rest = g
             return
-        g *= len(self.trial.batch) / self.part
-        half = len(self.trial.batch) // self.part // 2
+        g *= self.images / self.size
+        half = self.images // self.size // 2
         self.halves[self.seen >= half].add(g)
         self.seen += 1
-        n = self.part
+        n = self.size
         self._measure(n, g, half)
         while n in self.pending:
             g = self.pending.pop(n).add_(g).mul_(0.5)
@@ -138,22 +136,23 @@ class Pass(Observer):
         self.square[n] = self.square.get(n, 0) + self.layers.means(g.square())
         self.batches[n] = self.batches.get(n, 0) + 1
 
-    def before_step(self) -> None:
+    def before_step(self, step: Step) -> None:
         if not self.measuring:
             return
         self.measuring = False
-        images = len(self.trial.batch)
+        images = self.images
         self.pending = {}
-        whole = (self.halves[0].sum + self.halves[1].sum) * (self.part / images) + self.rest
+        whole = (self.halves[0].sum + self.halves[1].sum) * (self.size / images) + self.rest
         self.absolute[images], self.square[images] = self.layers.means(whole.abs()), self.layers.means(whole.square())
         self.batches[images] = 1
 
     def after_epoch(self) -> dict[str, float]:
-        images = len(self.trial.batch)
-        fit, found = Fit(self.halves[1], self.part, images), {}
+        images = self.images
+        fit = Fit(self.halves[1], self.size, images)
+        values: dict[str, float] = {}
 
         def put(name: str, means: Tensor, suffix: str = "") -> None:
-            found.update({f"{name}/{layer}{suffix}": x for layer, x in self.layers.named(means).items()})
+            values.update({f"{name}/{layer}{suffix}": x for layer, x in self.layers.named(means).items()})
 
         for n in sorted(self.batches):
             put("measured", self.absolute[n] / self.batches[n], f"/{n}")
@@ -162,10 +161,10 @@ class Pass(Observer):
             put("square_law", self.layers.means(fit.square(n)), f"/{n}")
         put("mu", self.absolute[images])
         whole = self.halves[0].merged(self.halves[1])
-        trace = self.layers.means(whole.variance) * (self.part * (images - 1) / images)
+        trace = self.layers.means(whole.variance) * (self.size * (images - 1) / images)
         put("noise_scale", trace / self.square[images])
         self.before_epoch(0)  # forget
-        return {key: value for key, value in found.items() if math.isfinite(value)}
+        return {key: value for key, value in values.items() if math.isfinite(value)}
 
 
 class GradientLaw(Probe):
@@ -183,7 +182,7 @@ class GradientLaw(Probe):
 
     entries: Entries = ENTRIES
 
-    def check(self, config: TrialConfig) -> None:
+    def check(self, config: Configuration) -> None:
         part = config.micro_batch
         if part is None or config.batch_size < 4 * part:
             raise Refused(
@@ -197,6 +196,6 @@ class GradientLaw(Probe):
                 "leave the trick out of this trial",
             )  # fmt: skip
 
-    def start(self, trial: Trial) -> Observer:
+    def start(self, trial: Subject) -> Observer:
         assert trial.config.micro_batch is not None  # checked
-        return Pass(trial, Layers(trial.model, self.entries), trial.config.micro_batch)
+        return Pass(Layers(trial.model, self.entries), trial.config.micro_batch)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from trainables.optimizers.protocols import HasGuards
-from trainables.probes import Observer, Probe
-
-if TYPE_CHECKING:
-    from trainables.train import Trial
+from trainables.probes import Observer, Probe, Subject
 
 
 class GuardCounts(Observer):
-    def __init__(self, trial: Trial) -> None:
+    def __init__(self, trial: Subject) -> None:
         self.optimizer = trial.optimizer
 
     def after_epoch(self) -> dict[str, float]:
@@ -29,5 +24,5 @@ class GuardCounts(Observer):
 class Guards(Probe):
     """`probe: {guards: {}}` → `probe/guards/GUARD/TENSOR`, where it fired. Nothing for optimizers without guards."""
 
-    def start(self, trial: Trial) -> Observer:
+    def start(self, trial: Subject) -> Observer:
         return GuardCounts(trial)

@@ -75,10 +75,10 @@ class Averages:
 
     def take(self) -> dict[str, float]:
         """STATISTIC/LAYER; then empty."""
-        found = {
+        means = {
             f"{statistic}/{layer}": value
             for statistic, sum_ in self.sums.items()
             for layer, value in self.layers.named(sum_ / self.counts[statistic]).items()
         }
         self.sums, self.counts = {}, Counter()
-        return found
+        return means

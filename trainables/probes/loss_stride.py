@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from trainables.probes import Observer, Probe
+from trainables.probes import Observer, Probe, Subject
 from trainables.probes.layers import ENTRIES, Averages, Entries, Layers
-
-if TYPE_CHECKING:
-    from trainables.train import Trial
+from trainables.step import Step
 
 
 class MeanLossStride(Observer):
-    def __init__(self, trial: Trial, layers: Layers) -> None:
-        self.trial, self.layers, self.averages = trial, layers, Averages(layers)
+    def __init__(self, layers: Layers) -> None:
+        self.layers, self.averages = layers, Averages(layers)
 
-    def before_step(self) -> None:
+    def before_step(self, step: Step) -> None:
         means = self.layers.means(self.layers.gradients().square())
-        self.averages.add("mean", means * self.trial.rate)
+        self.averages.add("mean", means * step.rate)
         self.averages.add("normalised", means)
 
     def after_epoch(self) -> dict[str, float]:
@@ -35,5 +31,5 @@ class LossStride(Probe):
 
     entries: Entries = ENTRIES
 
-    def start(self, trial: Trial) -> Observer:
-        return MeanLossStride(trial, Layers(trial.model, self.entries))
+    def start(self, trial: Subject) -> Observer:
+        return MeanLossStride(Layers(trial.model, self.entries))

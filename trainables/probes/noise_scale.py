@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from trainables.errors import Refused
-from trainables.probes import Observer, Probe
+from trainables.probes import Configuration, Observer, Probe, Subject
 from trainables.probes.layers import ENTRIES, Entries, Layers
 from trainables.settings import about
-
-if TYPE_CHECKING:
-    from trainables.config import TrialConfig
-    from trainables.train import Trial
+from trainables.step import Part, Step
 
 
 class TwoSizes(Observer):
     """|g|² of small and of whole batches in the epoch's first steps, from which Σ and G follow."""
 
-    def __init__(self, trial: Trial, layers: Layers, steps: int, samples: int) -> None:
+    def __init__(self, trial: Subject, layers: Layers, steps: int, samples: int) -> None:
         self.trial, self.layers, self.steps, self.samples = trial, layers, steps, samples
         self.left = 0
 
-    def before_epoch(self, epoch: int) -> None:  # noqa: ARG002
+    def before_epoch(self, epoch: int) -> None:
         self.left = self.steps
         self.rows: list[Tensor] = []  # a step each: |g|² and 1/n of the small batches, then of the whole
         self._forget_step()
@@ -33,33 +30,33 @@ class TwoSizes(Observer):
         self.parts: list[Tensor] = []  # (|g|², 1/n) of each small batch
         self.weights: list[Tensor] = []
 
-    def after_part(self, weights: Tensor) -> None:
+    def after_part(self, part: Part) -> None:
         if not self.left:
             return
-        self.weights.append(weights)
-        if self.trial.parts > 1 and bool(weights.any()):
-            self.parts.append(self._seen(self.layers.gradients() / weights.sum(), weights))
+        self.weights.append(part.weights)
+        if len(part.step.rows) > 1 and bool(part.weights.any()):
+            self.parts.append(self._sizes(self.layers.gradients() / part.weights.sum(), part.weights))
 
-    def before_step(self) -> None:
+    def before_step(self, step: Step) -> None:
         if not self.left:
             return
         weights = torch.cat(self.weights)
-        parts = self.parts or self._samples(weights)
-        self.rows.append(torch.cat([torch.stack(parts).mean(0), self._seen(self.layers.gradients(), weights)]))
+        parts = self.parts or self._samples(step, weights)
+        self.rows.append(torch.cat([torch.stack(parts).mean(0), self._sizes(self.layers.gradients(), weights)]))
         self.left -= 1
         self._forget_step()
 
-    def _seen(self, g: Tensor, weights: Tensor) -> Tensor:
+    def _sizes(self, g: Tensor, weights: Tensor) -> Tensor:
         """(mean g² over the net's entries, 1/n) of a batch whose samples weigh `weights`: n are those kept."""
         inverse = (weights.square().sum() / weights.sum().square()).double()
         return torch.stack([self.layers.means(g.square())[-1], inverse])
 
-    def _samples(self, weights: Tensor) -> list[Tensor]:
+    def _samples(self, step: Step, weights: Tensor) -> list[Tensor]:
         """The same of single samples, as many as asked for of those kept."""
-        losses = self.trial.losses(weights.nonzero().flatten()[: self.samples])
+        losses = self.trial.losses(step, weights.nonzero().flatten()[: self.samples])
         one = torch.ones(1, device=losses.device)
         return [
-            self._seen(
+            self._sizes(
                 self.layers.flat(
                     torch.autograd.grad(loss, self.layers.params, retain_graph=True, allow_unused=True)
                 ),
@@ -95,12 +92,12 @@ class NoiseScale(Probe):
     samples: Annotated[int, about("", "single images a step, where it has one micro-batch", unit="image", ge=2)] = 32
     entries: Entries = ENTRIES
 
-    def check(self, config: TrialConfig) -> None:
+    def check(self, config: Configuration) -> None:
         if config.batch_size < 2:
             raise Refused(
                 "batch_size", config.batch_size, "noise_scale compares single images with batches",
                 "use at least 2, or leave the probe out",
             )  # fmt: skip
 
-    def start(self, trial: Trial) -> Observer:
+    def start(self, trial: Subject) -> Observer:
         return TwoSizes(trial, Layers(trial.model, self.entries), self.steps, self.samples)

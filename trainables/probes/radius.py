@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from trainables.optimizers.protocols import HasRadii
-from trainables.probes import Observer, Probe
-
-if TYPE_CHECKING:
-    from trainables.train import Trial
+from trainables.probes import Observer, Probe, Subject
 
 
 class LastRadii(Observer):
-    def __init__(self, trial: Trial) -> None:
+    def __init__(self, trial: Subject) -> None:
         self.optimizer = trial.optimizer
 
     def after_epoch(self) -> dict[str, float]:
@@ -22,5 +17,5 @@ class LastRadii(Observer):
 class Radius(Probe):
     """`probe: {radius: {}}` → `probe/radius/TENSOR`, in weight²/loss. Nothing for optimizers without a radius."""
 
-    def start(self, trial: Trial) -> Observer:
+    def start(self, trial: Subject) -> Observer:
         return LastRadii(trial)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from trainables.probes import Observer, Probe
+from trainables.probes import Observer, Probe, Subject
 from trainables.settings import about
-
-if TYPE_CHECKING:
-    from trainables.train import Trial
 
 Vector = Sequence[Tensor]  # shaped as the parameters
 PASS = 500  # images a pass where the trial names no micro-batch
@@ -56,7 +53,7 @@ def _unit(a: Vector) -> Vector:
 
 
 class LargestEigenvalue(Observer):
-    def __init__(self, trial: Trial, images: int, tolerance: float, iterations: int) -> None:
+    def __init__(self, trial: Subject, images: int, tolerance: float, iterations: int) -> None:
         self.trial, self.tolerance, self.iterations = trial, tolerance, iterations
         count = min(images, len(trial.train))
         self.index = (torch.arange(count) * len(trial.train) // count).to(trial.device)
@@ -98,5 +95,5 @@ class Sharpness(Probe):
     iterations: Annotated[int, about("", "products Hv, at most", ge=2)] = 50
     tolerance: Annotated[float, about("", "relative change that ends the iteration", gt=0, lt=1)] = 1e-3
 
-    def start(self, trial: Trial) -> Observer:
+    def start(self, trial: Subject) -> Observer:
         return LargestEigenvalue(trial, self.images, self.tolerance, self.iterations)

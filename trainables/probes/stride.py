@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from trainables.probes import Observer, Probe
+from trainables.probes import Observer, Probe, Subject
 from trainables.probes.layers import ENTRIES, Averages, Entries, Layers
-
-if TYPE_CHECKING:
-    from trainables.train import Trial
+from trainables.step import Step
 
 
 class MeanStride(Observer):
-    def __init__(self, trial: Trial, layers: Layers) -> None:
-        self.trial, self.layers, self.averages = trial, layers, Averages(layers)
+    def __init__(self, layers: Layers) -> None:
+        self.layers, self.averages = layers, Averages(layers)
         self.steps = 0
 
-    def before_step(self) -> None:
+    def before_step(self, step: Step) -> None:
         self.before = self.layers.weights()
 
-    def after_step(self) -> None:
+    def after_step(self, step: Step) -> None:
         means = self.layers.means((self.layers.weights() - self.before).abs())
         self.steps += 1
         self.averages.add("mean", means)
-        if self.trial.rate > 0:
-            self.averages.add("normalised", means / self.trial.rate)
+        if step.rate > 0:
+            self.averages.add("normalised", means / step.rate)
 
     def after_epoch(self) -> dict[str, float]:
-        found, steps, self.steps = self.averages.take(), self.steps, 0
+        means, steps, self.steps = self.averages.take(), self.steps, 0
         sums = {
-            key.replace("mean/", "sum/", 1): value * steps for key, value in found.items() if key.startswith("mean/")
+            key.replace("mean/", "sum/", 1): value * steps for key, value in means.items() if key.startswith("mean/")
         }
-        return found | sums
+        return means | sums
 
 
 class Stride(Probe):
@@ -46,5 +42,5 @@ class Stride(Probe):
 
     entries: Entries = ENTRIES
 
-    def start(self, trial: Trial) -> Observer:
-        return MeanStride(trial, Layers(trial.model, self.entries))
+    def start(self, trial: Subject) -> Observer:
+        return MeanStride(Layers(trial.model, self.entries))

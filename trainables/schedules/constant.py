@@ -10,5 +10,5 @@ class Constant(Schedule):
 
     name: Literal["constant"] = "constant"
 
-    def factor(self, progress: float) -> float:  # noqa: ARG002
+    def factor(self, progress: float) -> float:
         return 1.0

@@ -7,43 +7,42 @@ training as it was. Epochs count from 1.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+
+from torch import Tensor
+from torch.optim import Optimizer
 
 from trainables.plugins import Registry
 from trainables.settings import Settings
-
-if TYPE_CHECKING:
-    from torch import Tensor
-    from torch.optim import Optimizer
+from trainables.step import Step
 
 
 class Trick(Settings):
     """A trick plug-in."""
 
-    def resize(self, epoch: int, n: int, images: int) -> int:  # noqa: ARG002
+    def resize(self, epoch: int, n: int, images: int) -> int:
         """The batch size of `epoch`, given the one so far and the size of the training split."""
         return n
 
-    def rerate(self, epoch: int, rate: float) -> float:  # noqa: ARG002
+    def rerate(self, epoch: int, rate: float) -> float:
         """The rate (lr or γ) of a step in `epoch`, given the scheduled one."""
         return rate
 
-    def selects(self, epoch: int) -> bool:  # noqa: ARG002
+    def selects(self, epoch: int) -> bool:
         """Whether `weights` needs the losses of the whole batch before the gradient in `epoch`."""
         return False
 
-    def weights(self, losses: Tensor, weights: Tensor) -> Tensor:  # noqa: ARG002
+    def weights(self, step: Step, losses: Tensor, weights: Tensor) -> Tensor:
         """Weights (n,) of the samples in the mean loss, given their losses (n,) and the weights so far."""
         return weights
 
-    def relogit(self, epoch: int, logits: Tensor) -> Tensor:  # noqa: ARG002
-        """The logits (n, classes) that the training loss of `epoch` is made of, given those so far."""
+    def relogit(self, step: Step, logits: Tensor) -> Tensor:
+        """The logits (n, classes) that the step's loss is made of, given those so far."""
         return logits
 
-    def before_step(self, epoch: int, optimizer: Optimizer) -> None:
+    def before_step(self, step: Step, optimizer: Optimizer) -> None:
         """May change the gradients of the optimizer's parameters."""
 
-    def after_step(self, epoch: int, optimizer: Optimizer, seed: int) -> None:
+    def after_step(self, step: Step, optimizer: Optimizer, seed: int) -> None:
         """May move the parameters on; `seed` is this trick's own in this step."""
 
 

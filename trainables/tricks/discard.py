@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trainables.settings import Epochs, about
+from trainables.step import Step
 from trainables.tricks import Trick
 
 
@@ -28,5 +29,5 @@ class Discard(Trick):
     def selects(self, epoch: int) -> bool:
         return self.p > 0 and epoch <= self.epochs
 
-    def weights(self, losses: Tensor, weights: Tensor) -> Tensor:
+    def weights(self, step: Step, losses: Tensor, weights: Tensor) -> Tensor:
         return weights * discard(losses, self.p)

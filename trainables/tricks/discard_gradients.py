@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from trainables.settings import Epochs, about
+from trainables.step import Step
 from trainables.tricks import Trick, parameters
 
 
@@ -28,8 +29,8 @@ class DiscardGradients(Trick):
     epochs: Annotated[Epochs, about("", "first epochs in which entries are dropped", unit="epoch")]
 
     @torch.no_grad()
-    def before_step(self, epoch: int, optimizer: Optimizer) -> None:
-        if epoch > self.epochs:
+    def before_step(self, step: Step, optimizer: Optimizer) -> None:
+        if step.epoch > self.epochs:
             return
         for parameter in parameters(optimizer):
             if (g := parameter.grad) is not None:

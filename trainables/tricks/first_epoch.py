@@ -16,7 +16,7 @@ class FirstEpoch(Trick):
     batch_size: BatchSize
     lr: Rate
 
-    def resize(self, epoch: int, n: int, images: int) -> int:  # noqa: ARG002
+    def resize(self, epoch: int, n: int, images: int) -> int:
         return self.batch_size if epoch == 1 else n
 
     def rerate(self, epoch: int, rate: float) -> float:

@@ -8,6 +8,7 @@ import torch
 from torch.optim import Optimizer
 
 from trainables.settings import Epochs, about
+from trainables.step import Step
 from trainables.tricks import Trick, parameters
 
 
@@ -21,8 +22,8 @@ class Noise(Trick):
     epochs: Annotated[Epochs, about("", "first epochs in which there is noise", unit="epoch")]
 
     @torch.no_grad()
-    def after_step(self, epoch: int, optimizer: Optimizer, seed: int) -> None:
-        if epoch > self.epochs:
+    def after_step(self, step: Step, optimizer: Optimizer, seed: int) -> None:
+        if step.epoch > self.epochs:
             return
         generators: dict[torch.device, torch.Generator] = {}
         for p in parameters(optimizer):

@@ -7,6 +7,7 @@ from typing import Annotated
 from torch import Tensor
 
 from trainables.settings import Epochs, about
+from trainables.step import Step
 from trainables.tricks import Trick
 
 
@@ -19,5 +20,5 @@ class Sharpen(Trick):
     factor: Annotated[float, about("", "what the logits are multiplied by", gt=0)]
     epochs: Annotated[Epochs, about("", "first epochs of the sharper loss", unit="epoch")]
 
-    def relogit(self, epoch: int, logits: Tensor) -> Tensor:
-        return logits * self.factor if epoch <= self.epochs else logits
+    def relogit(self, step: Step, logits: Tensor) -> Tensor:
+        return logits * self.factor if step.epoch <= self.epochs else logits

@@ -111,7 +111,7 @@ def test_micro_batches_of_a_trial_give_the_whole_batchs_curvature(trick: Any, ki
         if kind == "exact":  # of one layer: a pass an entry
             for group in trial.optimizer.param_groups:
                 group["params"] = [p for p in group["params"] if p.ndim != 2]
-        trial._gradient(1, 0, torch.arange(20))
+        trial.gradient(trial.step(1, 0, 1, torch.arange(20)))
         trial.optimizer.step()
         found.append(curvatures(trial.optimizer))
     assert any(h.abs().max() > 1e-3 for h in found[0])

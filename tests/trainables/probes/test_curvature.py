@@ -7,8 +7,9 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from tests.tiny import config, noise_splits
+from tests.tiny import config, noise_splits, step
 from trainables.probes.curvature import Comparison
+from trainables.step import Part
 from trainables.train import Trial
 
 
@@ -31,7 +32,7 @@ def observe(net: nn.Module, logits: torch.Tensor, labels: torch.Tensor, samples:
     observer = Comparison(net, samples, entries=50)
     weights = torch.full((len(labels),), 1 / len(labels), dtype=logits.dtype)
     loss = (cross_entropy(logits, labels, reduction="none") * weights).sum()
-    observer.before_backward(loss, logits, weights)
+    observer.before_backward(Part(step(1, len(labels)), loss, logits, weights))
     loss.backward()  # the graph is left whole
     return observer.after_epoch()
 

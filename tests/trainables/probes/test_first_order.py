@@ -42,18 +42,18 @@ def test_strides_follow_the_weights_step_by_step() -> None:
     )
     twin = Double(probe={}, batch_size=10, schedule={"name": "cosine", "warmup_epochs": 0.5})
     expected: dict[str, list[float]] = {}
-    for step, index in enumerate(batches(twin, 10)):
-        twin._set_rate(1, step / 4, 1 / 4)
+    for number, index in enumerate(batches(twin, 10)):
+        step = twin.step(1, number, 4, index)
         g = {name: g.mean(0) for name, g in twin.gradients(index).items()}
         before = {name: p.detach().clone() for name, p in twin.named().items()}
-        twin._gradient(1, step, index)
+        twin.gradient(step)
         twin.optimizer.step()
         moved = {name: (p.detach() - before[name]).abs() for name, p in twin.named().items()}
         for layer, value in averages(moved).items():
             expected.setdefault(f"stride/mean/{layer}", []).append(value)
-            expected.setdefault(f"stride/normalised/{layer}", []).append(value / twin.rate)
+            expected.setdefault(f"stride/normalised/{layer}", []).append(value / step.rate)
         for layer, value in averages({name: x.square() for name, x in g.items()}).items():
-            expected.setdefault(f"loss_stride/mean/{layer}", []).append(value * twin.rate)
+            expected.setdefault(f"loss_stride/mean/{layer}", []).append(value * step.rate)
             expected.setdefault(f"loss_stride/normalised/{layer}", []).append(value)
         for layer, value in averages({name: x.abs() for name, x in g.items()}).items():
             expected.setdefault(f"gradient/mean/{layer}", []).append(value)

@@ -33,7 +33,7 @@ def test_two_batch_sizes_estimate_the_definition_without_bias() -> None:
     observer.after_epoch, take = dict, observer.after_epoch
     rows = []
     for epoch in range(1, 151):
-        trial._train_epoch(epoch)
+        trial.train_epoch(epoch)
         rows += observer.rows
     observer.rows = rows
     assert take()["simple"] == pytest.approx(expected, rel=0.15)
@@ -45,8 +45,9 @@ def test_samples_that_a_trick_drops_do_not_count() -> None:
     observer = trial.observers["noise_scale"]
     observer.before_epoch(1)
     trial.model.train()
-    trial._gradient(1, 0, torch.arange(40))
-    observer.before_step()
+    step = trial.step(1, 0, 1, torch.arange(40))
+    trial.gradient(step)
+    observer.before_step(step)
     _, inverse_small, _, inverse_whole = observer.rows[0].tolist()
     assert (inverse_small, inverse_whole) == pytest.approx((1, 1 / 20))
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from tests.tiny import config, noise_splits
 from trainables.probes import Hooks, Observer, Probe, probes
+from trainables.step import Part, Step
 from trainables.train import Trial
 
 OPTIONS = {"curvature": {"entries": 5}, "sharpness": {"iterations": 3, "images": 10}, "noise_scale": {"samples": 3}}
@@ -77,40 +78,51 @@ def test_probes_do_not_disturb_each_other() -> None:
 
 
 def test_hooks_that_nobody_overrides_are_not_called() -> None:
-    class Ears(Observer):
-        def before_step(self) -> None: ...
+    class Recording(Observer):
+        def before_step(self, step: Step) -> None: ...
 
-    hooks, ears = Hooks([Observer(), Ears()]), ("before_epoch", "before_backward", "after_part", "after_backward")
-    assert [getattr(hooks, name) for name in (*ears, "after_step")] == [[]] * 5
+    hooks = Hooks([Observer(), Recording()])
+    idle = ("before_epoch", "before_backward", "after_part", "after_backward", "after_step")
+    assert [getattr(hooks, name) for name in idle] == [[]] * 5
     assert len(hooks.before_step) == 1
 
 
 def test_hooks_come_in_the_order_of_the_step() -> None:
-    heard: list[str] = []
+    calls: list[str] = []
 
-    class Ears(Observer):
+    class Recording(Observer):
         def before_epoch(self, epoch: int) -> None:
-            heard.append(f"epoch {epoch}")
+            calls.append(f"epoch {epoch}")
 
         def before_backward(self, *_: object) -> None:
-            heard.append("backward")
+            calls.append("backward")
 
-        def after_part(self, weights: torch.Tensor) -> None:
-            heard.append(f"part {len(weights)}")
+        def after_part(self, part: Part) -> None:
+            calls.append(f"part {len(part.weights)}")
 
-        def after_backward(self) -> None:
-            heard.append("sum")
+        def after_backward(self, part: Part) -> None:
+            calls.append(f"sum of {part.step.number}")
 
-        def before_step(self) -> None:
-            heard.append("step")
+        def before_step(self, step: Step) -> None:
+            calls.append(f"step {step.number}")
 
-        def after_step(self) -> None:
-            heard.append("moved")
+        def after_step(self, step: Step) -> None:
+            calls.append(f"moved by {step.number}")
 
     trial = Trial(config(batch_size=30, micro_batch=20), noise_splits())
-    trial.hooks = Hooks([Ears()])
+    trial.hooks = Hooks([Recording()])
     trial.run_epoch()
-    assert heard == ["epoch 1", "backward", "part 20", "sum", "backward", "part 10", "sum", "step", "moved"]
+    assert calls == [
+        "epoch 1",
+        "backward",
+        "part 20",
+        "sum of 0",
+        "backward",
+        "part 10",
+        "sum of 0",
+        "step 0",
+        "moved by 0",
+    ]
 
 
 @pytest.mark.parametrize("name", probes.names())

@@ -10,8 +10,6 @@ from torch.nn.functional import cross_entropy
 
 from tests.tiny import config, noise_splits
 from trainables.config import merge
-from trainables.optimizers.protocols import name_parameters
-from trainables.probes import Hooks
 from trainables.train import Trial
 
 
@@ -21,28 +19,14 @@ def smooth_net() -> nn.Module:
 
 
 class Double(Trial):
-    """A trial whose net is `smooth_net`, and whose images are float64."""
+    """A trial whose net is `smooth_net`, in float64, and what brute force needs of it."""
 
     def __init__(self, train: int = 40, **changes: Any) -> None:
         plain = {"data": {"augment": False}, "optimizer": {"momentum": 0.0, "nesterov": False}}
-        whole = config(**merge(plain, changes))
-        super().__init__(whole.model_copy(update={"probe": {}}), noise_splits(train))
-        self.config = whole
-        for batches in (self.train, self.validation, self.test):
-            batches.mean, batches.inverse_std = batches.mean.double(), batches.inverse_std.double()
         with torch.random.fork_rng():
             torch.manual_seed(3)
-            self.model = smooth_net().double()
-        self.optimizer = whole.optimizer.build(self.model.parameters())
-        name_parameters(self.optimizer, self.model)
-        for group in self.optimizer.param_groups:
-            group["initial_lr"] = group["lr"]
-        self.observers = {name: one.start(self) for name, one in whole.probe.items()}
-        self.hooks = Hooks(self.observers.values())
-
-    def _losses(self, images: Tensor, labels: Tensor, epoch: int = 0) -> tuple[Tensor, Tensor]:  # noqa: ARG002
-        logits = self.model(images)
-        return cross_entropy(logits, labels, reduction="none"), logits
+            net = smooth_net().double()
+        super().__init__(config(**merge(plain, changes)), noise_splits(train), net)
 
     def order(self, epoch: int = 1) -> Tensor:
         """The images' order in `epoch`."""
