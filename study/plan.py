@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -135,9 +136,9 @@ def _check_ranges(space: Mapping[str, Range], fixed: Mapping[str, Any], arm: str
 
 def _epochs(given: Mapping[str, Any], arm: str) -> int:
     epochs = given.get("epochs")
-    if not isinstance(epochs, int) or epochs < 1:
+    if isinstance(epochs, bool) or not isinstance(epochs, int | float) or epochs < 1 or epochs % 1:
         raise Refused(f"arms/{arm}/epochs", epochs, "a whole number of at least 1 is wanted", "set base/epochs")
-    return epochs
+    return int(epochs)  # 1e2 is a hundred
 
 
 def _check_domains(cell: Cell) -> None:
@@ -182,14 +183,18 @@ def _leaves(tree: Mapping[str, Any], where: str) -> Iterable[tuple[str, Any]]:
 
 
 def _own_range(given: Mapping[str, Any], path: str) -> Float:
+    """`{low, high, log}` as a range. Raises Refused."""
+    example = "for example {low: 0.01, high: 1, log: true}"
     try:
-        low, high = float(given["low"]), float(given["high"])
+        low, high = (float(given[end]) for end in ("low", "high"))
     except (TypeError, ValueError):
-        raise Refused(
-            path, dict(given), "low and high are numbers", "for example {low: 0.01, high: 1, log: true}"
-        ) from None
+        raise Refused(path, dict(given), "low and high are numbers", example) from None
+    if bool in (type(given["low"]), type(given["high"])) or not (isfinite(low) and isfinite(high)):
+        raise Refused(path, dict(given), "low and high are finite numbers", example)
     log = given.get("log", False)
-    if not low < high or (log and low <= 0) or not isinstance(log, bool):
+    if not isinstance(log, bool):
+        raise Refused(f"{path}/log", log, "is true or false", example)
+    if not low < high or (log and low <= 0):
         raise Refused(path, dict(given), "low is below high, and above 0 if log", "correct the range")
     return Float(low, high, log)
 

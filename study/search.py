@@ -85,10 +85,21 @@ class CellSearch:
         """Raises Refused when the trials so far were drawn from other ranges: another version's, or another spec's."""
         for trial in self.trials:
             for key, drawn_from in trial.distributions.items():
-                if self.distributions.get(key) != drawn_from:
+                ours = self.distributions.get(key)
+                if ours == drawn_from:
+                    continue
+                if isinstance(drawn_from, CategoricalDistribution) and _same_numbers(ours, drawn_from):
+                    self._adopt(key, drawn_from)
+                else:
                     rule = f"trial {trial.number} of {self.cell.name} was drawn from {drawn_from}"
                     remedy = "use the version that began the study, or another --dir"
-                    raise Refused(key, str(self.distributions.get(key)), rule, remedy)
+                    raise Refused(key, str(ours), rule, remedy)
+
+    def _adopt(self, key: str, drawn_from: CategoricalDistribution) -> None:
+        """Go on with the choices as the trials so far write them."""
+        self.distributions[key] = drawn_from
+        choices = {self.keys[key]: Choice(drawn_from.choices)}
+        self.cell = replace(self.cell, space={**self.cell.space, **choices})
 
     # What exists
 
@@ -352,6 +363,16 @@ def _rank(trial: FrozenTrial) -> tuple[float, float, int]:
 
 def _distributions(space: Mapping[str, Range]) -> dict[str, BaseDistribution]:
     return {optuna_key(key, range_): distribution(range_) for key, range_ in space.items()}
+
+
+def _same_numbers(ours: BaseDistribution | None, theirs: CategoricalDistribution) -> bool:
+    """Whether both offer the same numbers: a choice of `1e-2` was text once, and is a number now."""
+    if not isinstance(ours, CategoricalDistribution):
+        return False
+    try:
+        return [float(str(each)) for each in ours.choices] == [float(str(each)) for each in theirs.choices]
+    except ValueError:
+        return False
 
 
 def _covering(range_: Range, key: str, drawn: Sequence[Mapping[str, Any]]) -> Range:

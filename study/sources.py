@@ -11,8 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from study import yaml_core
 from trainables.config import flatten, merge
 from trainables.errors import Refused
 from trainables.settings import nearest
@@ -54,8 +53,16 @@ def read(path: Path, field: str = "SPEC") -> str:
 
 
 def tree(text: str, source: str) -> Tree:
-    """The mapping that the YAML `text` of `source` holds. Raises Refused."""
-    given = _load_yaml(text, source)
+    """The mapping that the YAML `text` of `source` holds, which a person wrote. Raises Refused."""
+    return _mapping(yaml_core.parse(text, source), source)
+
+
+def stored(text: str, source: str) -> Tree:
+    """The mapping that a study's directory stores as `text`. Raises Refused."""
+    return _mapping(yaml_core.parse_stored(text, source), source)
+
+
+def _mapping(given: Any, source: str) -> Tree:
     if not isinstance(given, dict):
         raise Refused(source, given, "a spec is a mapping of keys to values", "see `study list` for examples")
     return given
@@ -129,33 +136,6 @@ def overridden(given: Tree, overrides: Sequence[str]) -> Tree:
     return given
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without silently dropped keys."""
-
-
-def _unique_keys(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    tree: dict[Any, Any] = {}
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if key in tree:
-            raise yaml.MarkedYAMLError("", None, f"the key {key!r} stands twice", key_node.start_mark)
-        tree[key] = loader.construct_object(value_node, deep=True)
-    return tree
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_keys)
-
-
-def _load_yaml(text: str, source: str) -> Any:
-    try:
-        return yaml.load(text, _Loader)
-    except yaml.MarkedYAMLError as error:
-        where = f"{source}, line {error.problem_mark.line + 1}" if error.problem_mark else source
-        raise Refused("SPEC", where, f"is not valid YAML ({error.problem})", "correct that line") from None
-    except yaml.YAMLError as error:
-        raise Refused("SPEC", source, f"is not valid YAML ({str(error).splitlines()[0]})", "correct it") from None
-
-
 def _override(text: str) -> Tree:
     """`a/b=1` → `{"a": {"b": 1}}`."""
     path, equals, value = text.partition("=")
@@ -166,7 +146,7 @@ def _override(text: str) -> Tree:
             "KEY=VALUE is wanted, the key's parts joined by /",
             "for example --set search/trials=20",
         )
-    given = _load_yaml(value, f"--set {text}")
+    given = yaml_core.parse(value, f"--set {text}")
     for key in reversed(path.split("/")):
         given = {key: given}
     assert isinstance(given, dict)

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-import yaml
 from pydantic import AfterValidator, BeforeValidator, StringConstraints, ValidationError, model_validator
 
-from study import sources
+from study import sources, yaml_core
 from study.pruners import NoPruner, Pruner, pruners
 from study.samplers import TPE, Sampler, samplers
 from study.sources import find
@@ -180,7 +179,7 @@ class Spec(Settings):
 
     def dump(self) -> str:
         """The resolved spec as YAML; `parse` of it gives the same spec."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return yaml_core.dump(self.model_dump(mode="json"))
 
 
 class Collection(Settings):
@@ -211,18 +210,17 @@ class Collection(Settings):
     def dump(self, studies: Sequence[str]) -> str:
         """The collection as YAML, its `studies` by their resolved names."""
         tree = self.model_dump(mode="json", exclude={"scale"}) | {"studies": list(studies)}
-        return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+        return yaml_core.dump(tree)
 
 
-def parse(text: str, source: str, overrides: Sequence[str] = ()) -> Spec:
-    """The study whose spec `text` is, with `KEY=VALUE` overrides. Raises Refused."""
-    tree = sources.extended(sources.tree(text, source), None)
-    return _study(tree, None, overrides)
+def parse(text: str, source: str) -> Spec:
+    """The study whose resolved spec a directory stores as `text`: what `Spec.dump` wrote. Raises Refused."""
+    return _validated(Spec, sources.stored(text, source))
 
 
 def parse_collection(text: str, source: str) -> Collection:
-    """The collection that `text` is. Raises Refused."""
-    return _validated(Collection, sources.tree(text, source))
+    """The collection that a directory stores as `text`: what `Collection.dump` wrote. Raises Refused."""
+    return _validated(Collection, sources.stored(text, source))
 
 
 def load(request: str, *, scale: str | None = None, overrides: Sequence[str] = ()) -> Spec | Collection:

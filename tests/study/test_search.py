@@ -172,3 +172,18 @@ def test_a_damaged_journal_is_refused(tmp_path):
     (tmp_path / "j").write_text('{"op_code": "nonsense"}\n' * 3)
     with pytest.raises(Refused, match=r"optuna.journal = .* is damaged .*; restore it from a copy"):
         open_storage(tmp_path / "j")
+
+
+def test_a_search_among_choices_that_were_text_goes_on_with_numbers(tmp_path):
+    """A spec of `choices: [1e-2, 1e-3]` was read as text once: its trials are not drawn anew, nor refused."""
+    more = ["arms/sgd/optimizer={lr: {choices: CHOICES}}", "batch_sizes=[16]", "search/window=3", "confirm/seeds=1"]
+
+    def spec(choices, trials):
+        return load("smoke", overrides=[w.replace("CHOICES", choices) for w in more] + [f"search/trials={trials}"])
+
+    text, numbers = "['1e-2', '1e-3', '3e-2']", "[1e-2, 1e-3, 3e-2]"
+    run(tmp_path / "j", spec(text, 4), 1, random.Random(0))
+    ledger = run(tmp_path / "j", spec(numbers, 9), 1, random.Random(0))
+    assert story(ledger) == story(run(tmp_path / "calm", spec(text, 9), 1, random.Random(0)))
+    with pytest.raises(Refused, match=r"optimizer/lr = .*0\.5.*: trial 0 of sgd/16 was drawn from Categorical"):
+        run(tmp_path / "j", spec("[1e-2, 1e-3, 0.5]", 9), 1, random.Random(0))

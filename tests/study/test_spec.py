@@ -3,6 +3,7 @@ import re
 import pytest
 import yaml
 
+from search_spaces import Choice, Float
 from study.plan import cells
 from study.sources import builtin
 from study.spec import Collection, Spec, load, parse
@@ -72,6 +73,9 @@ baseline: {arm: sgd, batch_size: 16}
 claims: [figure-1, figure-5]
 small: {base: {epochs: 1}, batch_sizes: [16]}
 """
+
+
+BASE_NO_SMALL = re.sub("small: .*\n", "", BASE)
 
 
 @pytest.fixture
@@ -265,3 +269,63 @@ def test_the_spec_of_the_design_is_accepted():
     )
     assert isinstance(spec, Spec)
     assert len(cells(spec)) == 9
+
+
+def test_numbers_may_be_written_with_an_exponent_wherever_a_number_is_wanted():
+    written = [
+        "arms/sgd/optimizer/lr={value: 1e-2, at: 16, scale: linear}", "arms/sgd/optimizer/beta={choices: [1e-4, 1e-5]}",
+        "arms/lars/optimizer/gamma={low: 1e-3, high: 1e-1, log: true}", "base/epochs=1e1", "search/trials=1e1",
+        "batch_sizes=[1.6e1, 64]", "baseline/batch_size=1.6e1", "search/constraints={train/loss: {high: 1e2}}",
+    ]  # fmt: skip
+    spec = load("smoke", overrides=written)
+    small, large = cells(spec)[:2]
+    assert (small.fixed["optimizer/lr"], large.fixed["optimizer/lr"]) == (0.01, 0.04)
+    assert small.space["optimizer/beta"] == Choice((1e-4, 1e-5))
+    assert cells(spec)[2].space["optimizer/gamma"] == Float(1e-3, 1e-1, log=True)
+    assert (small.typical.epochs, spec.search.trials, spec.batch_sizes) == (10, 10, (16, 64))
+    assert parse(spec.dump(), "dump") == spec
+
+
+def test_arms_may_have_names_that_yaml_1_1_takes_for_truth_values(write):
+    arms = "arms: {on: {optimizer: {name: sgd, lr: 1e-1}}, no: {optimizer: {name: sgd, lr: 1e-2}}}"
+    spec = load(write(base=BASE_NO_SMALL, own=f"name: y\nextends: base.yaml\n{arms}\nbaseline: {{arm: on}}"))
+    assert (spec.name, set(spec.arms), spec.baseline.arm) == ("y", {"sgd", "lars", "on", "no"}, "on")
+    assert spec.arms["no"]["optimizer"]["lr"] == 0.01
+    assert parse(spec.dump(), "dump") == spec
+
+
+def test_arms_may_share_what_a_merge_key_names(write):
+    arms = "arms:\n  sgd: {optimizer: &o {name: sgd, lr: 0.1}}\n  bold: {optimizer: {<<: *o, lr: 1}}"
+    spec = load(write(base=BASE_NO_SMALL, own=f"name: own\nextends: base.yaml\n{arms}"))
+    assert spec.arms["bold"]["optimizer"] == {"name": "sgd", "lr": 1}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("base/epochs=1:30", r"epochs = '1:30': a whole number of at least 1 is wanted"),
+        ("base/epochs=true", r"epochs = True: a whole number of at least 1 is wanted"),
+        ("base/epochs=2024-01-01", r"epochs = '2024-01-01': a whole number"),
+        ("base/epochs=1.5", r"epochs = 1\.5: a whole number of at least 1 is wanted"),
+        ("arms/sgd/optimizer/lr=.inf", r"optimizer/lr = inf: must be a finite number"),
+        ("arms/sgd/optimizer/lr=1e400", r"--set arms/sgd/optimizer/lr=1e400, line 1.*'1e400' is larger than a number"),
+        ("arms/sgd/optimizer/lr={low: 0.1, high: .inf}", r"optimizer/lr = .*low and high are finite numbers"),
+        ("arms/sgd/optimizer/lr={low: false, high: true}", r"optimizer/lr = .*low and high are finite numbers"),
+        ("arms/sgd/optimizer/lr={low: 1, high: 2, log: maybe}", r"optimizer/lr/log = 'maybe': is true or false"),
+        ("arms={true: {}}", r"the key 'true' is read as no text; put the name in quotes"),
+        ("name=[*x]", r"undefined alias"),
+    ],
+)
+def test_values_that_are_not_what_they_look_like_are_refused(override, message):
+    with pytest.raises(Refused, match=message):
+        cells(load("smoke", overrides=[override]))
+
+
+def test_a_stored_spec_of_a_former_version_is_read_as_it_was_written():
+    """PyYAML stored `1e-2` and `1e5`, which are text to it, without quotes."""
+    stored = parse(load("smoke").dump().replace("name: smoke", "name: 1e5"), "spec.yaml")
+    assert stored.name == "1e5"
+    old = parse(load("smoke", overrides=["arms/sgd/optimizer/lr='1e-2'"]).dump().replace("'1e-2'", "1e-2"), "spec.yaml")
+    assert old.arms["sgd"]["optimizer"]["lr"] == "1e-2"
+    new = load("smoke", overrides=["arms/sgd/optimizer/lr=1e-2"])
+    assert [cell.typical.hash() for cell in cells(old)] == [cell.typical.hash() for cell in cells(new)]
