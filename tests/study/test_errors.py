@@ -179,11 +179,11 @@ def test_a_store_that_belongs_to_another_directory_is_refused(capsys, smoke, tmp
 
 
 def test_ranges_that_changed_under_a_study_are_refused(capsys, smoke, monkeypatch):
-    from search_spaces import Float, lars
+    from search_spaces import Float, table
 
     before = stored(smoke)
-    wider = {"optimizer/gamma": Float(1, 2), "optimizer/excluded_lr": Float(1, 2)}
-    monkeypatch.setattr(lars, "space", lambda *_: wider)
+    wider = tuple(table.Row(f"optimizer/{key}", Float(1, 2), "") for key in ("gamma", "excluded_lr"))
+    monkeypatch.setitem(table.TABLE, "lars", wider)
     result = study(capsys, "run", "smoke", "--dir", smoke)
     one_message(
         result, 2, r"optimizer/gamma = .*: trial 0 of lars/16 was drawn from FloatDistribution.*use the version"
