@@ -129,6 +129,7 @@ def check(spec: SpecArgument, set: SetOption = [], scale: ScaleOption = None, sl
     from study import engine
     from study import spec as specs
     from study.estimate import Speed, Total, estimate, total
+    from study.fairness import notes
     from study.plan import cells, load_data
     from study.progress import price
     from study.search import pruning
@@ -162,6 +163,8 @@ def check(spec: SpecArgument, set: SetOption = [], scale: ScaleOption = None, sl
         numbers = (cost.search, cost.confirm, cost.epochs, cost.steps)
         rows.add_row(cell.name, *map(str, numbers), ", ".join(cell.space) or "–")
     out.show(rows)
+    for note in notes(asked, plan):
+        out.say(note)
     for cell in plan if asked.search.pruner.name != "none" else []:
         out.say(f"pruning in {cell.name}: {pruning(asked, cell)}")
     at_once, sum_ = slots or engine.slots_here(asked.resources), total(each)

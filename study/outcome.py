@@ -32,6 +32,7 @@ class Count:
     pruned: int = 0
     best: float | None = None  # validation accuracy
     edges: tuple[str, ...] = ()  # where the best lies at the end of a range
+    untried: tuple[str, ...] = ()  # the values of searched choices that no trial had, once the search has ended
 
     @property
     def ended(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import isfinite, prod
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -19,6 +19,7 @@ from trainables.errors import Refused, explain
 from trainables.train import check_batch_sizes
 
 Phase = Literal["search", "confirm"]
+MOST_COMBINATIONS = 10_000
 SEARCH_SEEDS = 10_000  # training seeds below are confirm's, from here on search's
 
 
@@ -107,6 +108,8 @@ def _cell(spec: Spec, arm: str, n: int) -> Cell:
         raise Refused(f"arms/{arm}/{next(iter(own))}", "a range", "search/trials is 0", "fix the value, or search")
     space = {key: range_ for key, range_ in {**offered, **own}.items() if key not in fixed}
     _check_ranges(space, fixed, arm)
+    if spec.search.sampler.discrete:
+        _check_choices(space, arm, spec.search.sampler.name)
     if spec.search.repeat.get(f"{arm}/{n}", 1) > 1 and not space:
         raise Refused(
             f"search/repeat/{arm}/{n}", spec.search.repeat[f"{arm}/{n}"], "nothing is searched there", "leave it out"
@@ -132,6 +135,19 @@ def _check_ranges(space: Mapping[str, Range], fixed: Mapping[str, Any], arm: str
             raise Refused(f"arms/{arm}/{key}", inside, "is neither a value nor a range", remedy)
         if key.startswith("data/") and key != "data/augment":
             raise Refused(f"arms/{arm}/{key}", "a range", "the data are the same for every trial of a cell", "fix it")
+
+
+def _check_choices(space: Mapping[str, Range], arm: str, sampler: str) -> None:
+    """Raises Refused where a sampler that tries every combination would meet a range of numbers, or too many."""
+    for key, range_ in space.items():
+        if isinstance(range_, Float):
+            rule = f"the sampler {sampler} tries every combination, and a range of numbers has no end of them"
+            remedy = "fix it, or write {choices: [ … ]}"
+            raise Refused(f"arms/{arm}/{key}", f"from {range_.ends()[0]:g} to {range_.ends()[1]:g}", rule, remedy)
+    combinations = prod(len(range_.choices) for range_ in space.values() if isinstance(range_, Choice))
+    if combinations > MOST_COMBINATIONS:
+        rule = f"a grid has at most {MOST_COMBINATIONS:,} combinations"
+        raise Refused(f"arms/{arm}", combinations, rule, "offer fewer choices, or use another sampler")
 
 
 def _epochs(given: Mapping[str, Any], arm: str) -> int:

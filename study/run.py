@@ -24,6 +24,7 @@ from optuna.storages import BaseStorage
 from study import engine
 from study.directory import Directory
 from study.estimate import Speed, estimate, total
+from study.fairness import unequal
 from study.ledger import Ledger
 from study.outcome import Count, Outcome
 from study.patience import Answer, Gone, Patience
@@ -280,7 +281,8 @@ def summarise(spec: Spec, plan: Sequence[Cell], ledger: Ledger, store: Store) ->
         record = store.open_run(known[name, "cell", ""], name, {}, {}, None)
         status = "running" if count.left else "complete"
         gap = "defined" if "gap/batch" in metrics else "undefined"  # a former one cannot be taken back
-        tags = {"status": status, "gap": gap, "boundary": "; ".join(count.edges), "pruning": pruning(spec, cell.cell)}
+        tags = {"status": status, "gap": gap, "boundary": "; ".join(count.edges), "pruning": pruning(spec, cell.cell),
+                "untried": "; ".join(count.untried)}  # fmt: skip
         store.close(record, tags, metrics, ok=True)
 
 
@@ -334,6 +336,7 @@ def _facts(spec: Spec, plan: Sequence[Cell]) -> dict[str, str]:
         "baseline": f"{spec.baseline.arm}/{spec.baseline.batch_size}",
         "cells": ",".join(cell.name for cell in plan if not cell.repeat),
         "repeats": ",".join(cell.name for cell in plan if cell.repeat),
+        "unequal": unequal(plan),
         "spec": spec.dump(),
         "environment": json.dumps(
             environment() | {"search seed": spec.search.seed, "confirm seeds": f"0–{spec.confirm.seeds - 1}"}

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Annotated, Any, ClassVar, Literal
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -29,6 +30,8 @@ class Sampler(Settings):
     name: str
     constrained: ClassVar[bool] = False  # honours search/constraints
     blind: ClassVar[bool] = False  # looks at no earlier trial, so it waits for none
+    central: ClassVar[bool] = True  # leaves the first trial to the middle of every range
+    discrete: ClassVar[bool] = False  # takes choices alone, no ranges of numbers
 
     def build(self, seed: int) -> BaseSampler:
         """Optuna's sampler."""
@@ -127,6 +130,32 @@ class CMAES(Sampler):
 
     def build(self, seed: int) -> BaseSampler:
         return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False, **self.options())
+
+
+class Grid(Sampler):
+    """`sampler: grid`: every combination of the choices, trial k the k-th of an order that the cell's seed shuffles.
+
+    A budget above the number of combinations begins the grid again: the same points with other training seeds.
+    """
+
+    blind: ClassVar[bool] = True
+    central: ClassVar[bool] = False
+    discrete: ClassVar[bool] = True
+    name: Literal["grid"] = "grid"
+
+    def suggest(
+        self,
+        words: tuple[object, ...],
+        number: int,
+        seen: Sequence[FrozenTrial],  # noqa: ARG002
+        space: Distributions,
+    ) -> FrozenTrial:
+        """The grid's point `number`; `seen` changes nothing."""
+        choices = {key: each.choices for key, each in space.items() if isinstance(each, CategoricalDistribution)}
+        study = _study(optuna.samplers.GridSampler(choices, seed=derive(*words)))
+        study.add_trials(numbered((), number % prod(map(len, choices.values()))))
+        trial = study.ask(dict(space))
+        return study.get_trials(deepcopy=False)[trial.number]
 
 
 samplers: Registry[type[Sampler]] = Registry("study.samplers")

@@ -14,15 +14,17 @@ from dataclasses import replace
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search_spaces import Choice, Float, Range
+from search_spaces import Choice, Range
 from study import boundary
 from study.boundary import Edge
+from study.fairness import untried
 from study.outcome import Count, Outcome
+from study.parameters import centre, covering, distributions, optuna_key, same_numbers
 from study.plan import Assignment, Cell, search_seed
 from study.pruners import Arena
 from study.samplers import Sampler
@@ -46,17 +48,6 @@ def pruning(spec: Spec, cell: Cell) -> str:
     return f"off: {cell.biased} would mislead it (search/prune_biased: true overrules)"
 
 
-def optuna_key(key: str, range_: Range) -> str:
-    """The parameter's name in Optuna: `1-optimizer/momentum` where 1 - value is drawn."""
-    return f"1-{key}" if getattr(range_, "complement", False) else key
-
-
-def distribution(range_: Range) -> BaseDistribution:
-    if isinstance(range_, Choice):
-        return CategoricalDistribution(range_.choices)
-    return FloatDistribution(range_.low, range_.high, log=range_.log)
-
-
 class CellSearch:
     """The trials of one cell, as its Optuna study holds them."""
 
@@ -72,7 +63,7 @@ class CellSearch:
         self.settled = not spec.search.widen or not cell.space  # no round can follow
         self.widest = boundary.widest(cell) if spec.search.widen else dict(cell.space)
         self.keys = {optuna_key(key, range_): key for key, range_ in cell.space.items()}
-        self.distributions = _distributions(self.widest)
+        self.distributions = distributions(self.widest)
         self._check_ranges()
         self.failed: set[int] = set()  # search trials that this process gave up
         self.ended_confirms = {key for key, how in self._confirms().items() if how["status"] in ENDED}
@@ -88,7 +79,7 @@ class CellSearch:
                 ours = self.distributions.get(key)
                 if ours == drawn_from:
                     continue
-                if isinstance(drawn_from, CategoricalDistribution) and _same_numbers(ours, drawn_from):
+                if isinstance(drawn_from, CategoricalDistribution) and same_numbers(ours, drawn_from):
                     self._adopt(key, drawn_from)
                 else:
                     rule = f"trial {trial.number} of {self.cell.name} was drawn from {drawn_from}"
@@ -145,6 +136,7 @@ class CellSearch:
             done=states.count("complete"), running=states.count("running"), diverged=states.count("diverged"),
             failed=states.count("failed"), pruned=states.count("pruned"), best=best.value if best else None,
             edges=tuple(map(str, self.alarms())) if self.searched else (),
+            untried=tuple(untried(self.cell.space, self._drawn(self.trials))) if self.searched else (),
         )  # fmt: skip
 
     def _confirms(self) -> dict[str, dict[str, Any]]:
@@ -317,12 +309,12 @@ class CellSearch:
 
     def _suggest(self, number: int, seen: Sequence[FrozenTrial]) -> FrozenTrial:
         space = self.space(next(round_ for round_, budget in enumerate(self.budgets) if number < budget))
-        if number == 0:  # the middle of every range: a small budget should not rest on luck alone
-            middle = {optuna_key(key, range_): range_.centre() for key, range_ in space.items()}
-            return create_trial(value=WORST, params=middle, distributions=_distributions(space))
-        active = _distributions({key: _covering(range_, key, self._drawn(seen)) for key, range_ in space.items()})
-        words = self.spec.search.seed, self.cell.name
         sampler: Sampler = self.spec.search.sampler
+        if number == 0 and sampler.central:  # a small budget should not rest on luck alone
+            return create_trial(value=WORST, params=centre(space), distributions=distributions(space))
+        drawn = self._drawn(seen)
+        active = distributions({key: covering(range_, [each[key] for each in drawn]) for key, range_ in space.items()})
+        words = self.spec.search.seed, self.cell.name
         return sampler.suggest(words, number, [self._shown(trial, active) for trial in seen], active)
 
     def _drawn(self, seen: Sequence[FrozenTrial]) -> list[dict[str, Any]]:
@@ -359,28 +351,6 @@ class CellSearch:
 
 def _rank(trial: FrozenTrial) -> tuple[float, float, int]:
     return -(trial.value or 0.0), trial.user_attrs.get("val/loss", 0.0), trial.number
-
-
-def _distributions(space: Mapping[str, Range]) -> dict[str, BaseDistribution]:
-    return {optuna_key(key, range_): distribution(range_) for key, range_ in space.items()}
-
-
-def _same_numbers(ours: BaseDistribution | None, theirs: CategoricalDistribution) -> bool:
-    """Whether both offer the same numbers: a choice of `1e-2` was text once, and is a number now."""
-    if not isinstance(ours, CategoricalDistribution):
-        return False
-    try:
-        return [float(str(each)) for each in ours.choices] == [float(str(each)) for each in theirs.choices]
-    except ValueError:
-        return False
-
-
-def _covering(range_: Range, key: str, drawn: Sequence[Mapping[str, Any]]) -> Range:
-    """The range, and what was drawn outside it: a raised budget may find trials of later rounds."""
-    if not isinstance(range_, Float) or not drawn:
-        return range_
-    values = [float(each[key]) for each in drawn]
-    return replace(range_, low=min(range_.low, *values), high=max(range_.high, *values))
 
 
 def _confirm_key(assignment: Assignment) -> str:

@@ -77,7 +77,7 @@ SET = [
     ("no equals sign", "search.trials", r"--set = 'search\.trials': KEY=VALUE is wanted"),
     ("dots for slashes", "search.trials=3", r"search\.trials = 3: unknown key"),
     ("arm without optimizer", "arms/extra={model: {name: alexnet}}", r"arms/extra/optimizer/name = None: an arm has an optimizer"),
-    ("unknown sampler", "search/sampler=annealing", r"search/sampler/name = 'annealing': none of the samplers is called so; known: cmaes, gp, qmc"),
+    ("unknown sampler", "search/sampler=annealing", r"search/sampler/name = 'annealing': none of the samplers is called so; known: cmaes, gp, grid, qmc"),
 ]  # fmt: skip
 
 

@@ -46,9 +46,8 @@ def test_slots_order_and_kills_change_nothing(tmp_path, sampler):
 
 
 def test_every_sampler_is_tried_here():
-    assert {load("smoke", overrides=[f"search/sampler={each}"]).search.sampler.name for each in ALL} == set(
-        samplers.names()
-    )
+    tried = {load("smoke", overrides=[f"search/sampler={each}"]).search.sampler.name for each in [*ALL, "grid"]}
+    assert tried == set(samplers.names())
 
 
 def test_a_quasi_random_search_fills_the_range_more_evenly_than_chance(tmp_path):
@@ -125,3 +124,70 @@ def test_options_are_optunas_and_unknown_ones_are_refused():
         spec("{name: tpe, startup: 3}")
     with pytest.raises(Refused, match=r"search/sampler/popsize = 1: must be greater than or equal to 4"):
         spec("{name: cmaes, popsize: 1}")
+
+
+GRID = [
+    "base/schedule/warmup_epochs=0", "batch_sizes=[16]",
+    "arms/sgd/optimizer={beta: {choices: [0, 1e-4]}, lr: {choices: [0.01, 0.1, 1]}}",
+    "arms/lars/optimizer={beta: 0, excluded_lr: 0.01, gamma: {choices: [0.01, 0.1, 1, 2]}}",
+]  # fmt: skip
+
+
+def test_a_grid_tries_every_combination_once_and_then_begins_again(tmp_path):
+    ledger = run(tmp_path / "calm", spec("grid", *GRID, "search/trials=12"), 1, random.Random(0))
+    trials = [(t.params["optimizer/lr"], t.params["optimizer/beta"]) for t in ledger.cells["sgd/16"].trials]
+    assert set(trials[:6]) == {(lr, beta) for lr in (0.01, 0.1, 1) for beta in (0, 1e-4)}
+    assert trials[6:] == trials[:6]
+    assert len({t.params["optimizer/gamma"] for t in ledger.cells["lars/16"].trials[:4]}) == 4
+    order = random.Random(1)
+    study = spec("grid", *GRID, "search/trials=12")
+    assert story(run(tmp_path / "slots", study, 4, order)) == story(ledger)
+    for _ in range(3):
+        run(tmp_path / "killed", study, 2, order, stop_after=order.randrange(1, 30))
+        mend(tmp_path / "killed")
+    assert story(run(tmp_path / "killed", study, 2, order)) == story(ledger)
+
+
+def test_a_grid_is_shuffled_so_that_a_short_budget_tries_some_of_each(tmp_path):
+    orders = []
+    for seed in (0, 1):
+        study = spec("grid", *GRID, "search/trials=6", f"search/seed={seed}")
+        cell = run(tmp_path / str(seed), study, 1, random.Random(0)).cells["sgd/16"]
+        orders.append([(t.params["optimizer/lr"], t.params["optimizer/beta"]) for t in cell.trials])
+    assert orders[0] != orders[1]
+    assert all(order != sorted(order) for order in orders)
+
+
+def test_a_raised_budget_goes_on_with_the_grid(tmp_path):
+    run(tmp_path / "j", spec("grid", *GRID, "search/trials=2"), 1, random.Random(0))
+    topped = run(tmp_path / "j", spec("grid", *GRID, "search/trials=6"), 1, random.Random(0))
+    calm = run(tmp_path / "calm", spec("grid", *GRID, "search/trials=6"), 1, random.Random(0))
+    for name, cell in calm.cells.items():
+        assert [t.params for t in topped.cells[name].trials] == [t.params for t in cell.trials]
+
+
+def test_a_grid_waits_for_nothing(tmp_path):
+    study = spec("grid", *GRID)
+    cell = Ledger(open_storage(tmp_path / "j"), study, cells(study)).cells["sgd/16"]
+    assert [cell.next_search().number for _ in range(11)] == list(range(11))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("base/schedule/warmup_epochs={low: 0, high: 0.5}",
+         r"arms/sgd/schedule/warmup_epochs = 'from 0 to 0\.5': the sampler grid tries every combination, and a range "
+         r"of numbers has no end of them; fix it, or write \{choices: "),
+        ("arms/sgd/optimizer/momentum={low: 0.01, high: 0.5}", r"optimizer/momentum = 'from 0\.01 to 0\.5'"),
+        (f"arms/sgd/optimizer={{lr: {{choices: {list(range(1, 202))}}}, beta: {{choices: {list(range(50))}}}}}",
+         r"arms/sgd = 10050: a grid has at most 10,000 combinations; offer fewer choices"),
+    ],
+)  # fmt: skip
+def test_what_a_grid_cannot_try_is_refused(override, message):
+    with pytest.raises(Refused, match=message):
+        cells(spec("grid", *GRID, override))
+
+
+def test_a_grid_of_exactly_the_most_combinations_is_accepted():
+    most = f"arms/sgd/optimizer={{lr: {{choices: {list(range(1, 201))}}}, beta: {{choices: {list(range(50))}}}}}"
+    assert cells(spec("grid", *GRID, most))
