@@ -345,7 +345,9 @@ def _print_gaps(facts: Mapping[str, str], trials: pd.DataFrame) -> None:
             str(row["seeds"]), str(row["diverged"]),
         )  # fmt: skip
     out.show(table)
-    out.say(verdict(trials, facts["baseline"], order).headline)
+    answer = verdict(trials, facts["baseline"], order)
+    for sentence in (answer.headline, *answer.collapsed):
+        out.say(sentence)
 
 
 def _print_alarms(store: Store) -> None:

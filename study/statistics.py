@@ -7,100 +7,25 @@ on the same seeds, so cells are compared seed by seed, which cancels what a seed
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 
+from study.collapse import Collapse, collapse, sentences
+from study.intervals import DIFFERENCE, FRACTION, SEEDS, Estimate, interval, simultaneous
 from trainables.errors import Refused
 
 GAP_COLUMNS = (
     "arm", "batch_size", "seeds", "diverged", "test_accuracy", "test_low", "test_high",
     "gap_batch", "gap_batch_low", "gap_batch_high", "gap_train_test",
 )  # fmt: skip
-SAME = 1e-9  # accuracies this close are equal: one image in a billion
 
 
-# Intervals
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over `n` seeds with the ends of its confidence interval; NaN where undefined."""
-
-    mean: float
-    low: float
-    high: float
-    n: int
-
-    def through(self, rising: Callable[[float], float]) -> Estimate:
-        """In another unit, or off a logarithmic scale: mean and ends through a function that rises."""
-        return Estimate(rising(self.mean), rising(self.low), rising(self.high), self.n)
-
-    @property
-    def sign(self) -> int:
-        """+1 or -1 where the whole interval lies on that side of 0, else 0: undecided.
-
-        An interval of no width decides nothing: seeds that agree to the last image do not show their spread.
-        """
-        if not self.high - self.low > SAME:
-            return 0
-        return int(self.low > 0) - int(self.high < 0)
-
-
-def interval(values: npt.ArrayLike, confidence: float = 0.95) -> Estimate:
-    """The mean of `values` (n,) with Student's t interval; needs n ≥ 2 for an interval, n ≥ 1 for a mean."""
-    sample = np.asarray(values, dtype=np.float64)
-    n = sample.size
-    mean = float(sample.mean()) if n else math.nan
-    if n < 2:
-        return Estimate(mean, math.nan, math.nan, n)
-    reach = float(stats.t.ppf((1 + confidence) / 2, n - 1) * stats.sem(sample))
-    return Estimate(mean, mean - reach, mean + reach, n)
-
-
-def simultaneous(samples: Sequence[npt.ArrayLike], confidence: float = 0.95) -> list[Estimate]:
-    """One interval a sample, all of them right together with at least this confidence (Bonferroni)."""
-    return [interval(sample, 1 - (1 - confidence) / len(samples)) for sample in samples]
-
-
-def holm(samples: Sequence[npt.ArrayLike], confidence: float = 0.95) -> list[Estimate]:
-    """One interval a sample, each away from 0 exactly where Holm's test rejects a mean of 0.
-
-    The clearest sample is tested at α/m, the next at α/(m - 1), …, up to the first that is not clear, whose level
-    holds for all that follow. All the rejections are right together with at least this confidence.
-    """
-    alone = [_p_value(sample) for sample in samples]
-    levels, clear, level = [1.0] * len(alone), True, confidence
-    for rank, at in enumerate(sorted(range(len(alone)), key=alone.__getitem__)):
-        if clear:
-            level = 1 - (1 - confidence) / (len(alone) - rank)
-            clear = alone[at] < 1 - level
-        levels[at] = level
-    return [interval(sample, level) for sample, level in zip(samples, levels, strict=True)]
-
-
-def _p_value(sample: npt.ArrayLike) -> float:
-    """Of Student's t test of a mean of 0; 1 where there is none."""
-    mean = interval(sample)
-    if mean.n < 2 or not mean.high - mean.low > SAME:
-        return 1.0
-    reach = (mean.high - mean.mean) / float(stats.t.ppf(0.975, mean.n - 1))  # the mean's standard error
-    return float(2 * stats.t.sf(abs(mean.mean) / reach, mean.n - 1))
-
-
-def spread_ratio(left: npt.ArrayLike, right: npt.ArrayLike, confidence: float = 0.95) -> Estimate:
-    """The standard deviation of `left` over that of `right`, with the F interval of independent normal samples."""
-    a, b = np.asarray(left, dtype=np.float64), np.asarray(right, dtype=np.float64)
-    if min(a.size, b.size) < 2 or min(a.std(), b.std()) <= SAME:
-        return Estimate(math.nan, math.nan, math.nan, min(a.size, b.size))
-    ratio = float(a.var(ddof=1) / b.var(ddof=1))
-    low, high = (float(stats.f.ppf(p, a.size - 1, b.size - 1)) for p in ((1 - confidence) / 2, (1 + confidence) / 2))
-    return Estimate(ratio, ratio / high, ratio / low, min(a.size, b.size)).through(math.sqrt)
+# Seeds
 
 
 def paired(left: pd.Series[float], right: pd.Series[float]) -> pd.Series[float]:
@@ -124,31 +49,7 @@ def winners_curse(best: float, trials: pd.DataFrame, cell: str) -> Estimate:
 
     The best of many is best partly by luck: this is by how much it promised too much.
     """
-    return interval(best - accuracies(trials, [cell], "val/accuracy")[cell].dropna())
-
-
-@dataclass(frozen=True)
-class Luck:
-    """Standard deviations of a cell's test accuracy: what the search's luck does to it, and what a seed's does.
-
-    `between` is over searches, the share that seeds explain taken off (one-way analysis of variance, at least 0);
-    `within` over the seeds of one search. NaN where there are too few.
-    """
-
-    between: float
-    within: float
-    searches: int
-
-
-def luck(trials: pd.DataFrame, cells: Sequence[str]) -> Luck:
-    """Search luck beside seed luck, from the repeated searches `cells` of one cell."""
-    table = accuracies(trials, cells).dropna(axis=1, how="all").dropna()
-    seeds, searches = table.shape
-    if searches < 2 or seeds < 2:
-        return Luck(math.nan, math.nan, searches)
-    within = float(table.var(ddof=1).mean())
-    between = max(0.0, float(table.mean().var(ddof=1)) - within / seeds)
-    return Luck(math.sqrt(between), math.sqrt(within), searches)
+    return interval(best - accuracies(trials, [cell], "val/accuracy")[cell].dropna(), within=DIFFERENCE)
 
 
 # Trials
@@ -198,8 +99,8 @@ def gap_table(trials: pd.DataFrame, baseline: str, order: Sequence[str]) -> pd.D
     """A row a cell of `order`, with GAP_COLUMNS: the contract of gap.csv.
 
     `seeds` counts the confirm seeds tried, `diverged` those of them that diverged; means are over complete
-    seeds, with 95 % intervals. `gap_batch` is the baseline cell's test accuracy minus this cell's, seed
-    by seed.
+    seeds, with the 95 % intervals of `study.intervals`. `gap_batch` is the baseline cell's test accuracy minus this
+    cell's, seed by seed.
     """
     _check_baseline(baseline, order)
     tried, test = confirmed(trials), accuracies(trials, order)
@@ -207,8 +108,8 @@ def gap_table(trials: pd.DataFrame, baseline: str, order: Sequence[str]) -> pd.D
     rows = []
     for cell in order:
         here = tried[tried["cell"] == cell]
-        level = interval(test[cell].dropna())
-        gap = interval(paired(test[baseline], test[cell]))
+        level = interval(test[cell].dropna(), within=FRACTION)
+        gap = interval(paired(test[baseline], test[cell]), within=DIFFERENCE)
         if cell == baseline and gap.n:
             gap = Estimate(0.0, 0.0, 0.0, gap.n)  # by definition, even with one seed
         diverged = int((here["status"] == "diverged").sum())
@@ -250,6 +151,7 @@ class Verdict:
     gap: Estimate  # the baseline cell's test accuracy minus the baseline arm's at the largest batch size
     comparisons: tuple[Comparison, ...]
     diverged: tuple[str, ...]  # "sgd/512 (1 of 3)": compared cells that lost confirm seeds
+    collapses: tuple[Collapse, ...]  # of every cell of the study
 
     @property
     def trend(self) -> Literal["grows", "shrinks", "undecided"]:
@@ -279,7 +181,15 @@ class Verdict:
             lines.append(f"{self.arm} has no complete seed at {_list(self.left_out)}: left out of the trend.")
         if self.diverged:
             lines.append(f"Diverged seeds are in none of these numbers: {', '.join(self.diverged)}.")
-        return tuple(lines)
+        return (*lines, *self.collapsed)
+
+    @property
+    def collapsed(self) -> tuple[str, ...]:
+        """A sentence on the cells in which a seed collapsed; none where none did."""
+        cells = sentences(self.collapses)
+        if not cells:
+            return ()
+        return (f"Far below the cell's other seeds, so that its mean speaks of neither: {'; '.join(cells)}.",)
 
     def _compare(self, each: Comparison) -> str:
         rival = f"{self.arm} at batch size {self.largest}"
@@ -305,13 +215,13 @@ def verdict(trials: pd.DataFrame, baseline: str, order: Sequence[str]) -> Verdic
     per_seed = slopes(test[[mine[size] for size in sizes]], sizes) if len(sizes) > 1 else np.array([])
     largest = max(mine)
     loss = paired(test[baseline], test[mine[largest]])
-    gap = interval(loss) if baseline != mine[largest] else Estimate(math.nan, math.nan, math.nan, 0)
+    gap = interval(loss, within=DIFFERENCE) if baseline != mine[largest] else Estimate(math.nan, math.nan, math.nan, 0)
 
     rivals = [cell for cell in order if batch_size_of(cell) == largest and arm_of(cell) != home]
     gains = [paired(test[cell], test[mine[largest]]) for cell in rivals]
     comparisons = tuple(
         Comparison(arm_of(cell), estimate, _share(gain, loss) if gap.sign > 0 else math.nan)
-        for cell, gain, estimate in zip(rivals, gains, simultaneous(gains), strict=True)
+        for cell, gain, estimate in zip(rivals, gains, simultaneous(gains, within=DIFFERENCE), strict=True)
     )
     return Verdict(
         arm=home,
@@ -322,6 +232,7 @@ def verdict(trials: pd.DataFrame, baseline: str, order: Sequence[str]) -> Verdic
         gap=gap,
         comparisons=comparisons,
         diverged=_diverged(trials, [*mine.values(), *rivals]),
+        collapses=tuple(collapse(cell, test[cell].dropna()) for cell in order),
     )
 
 
@@ -350,8 +261,8 @@ def describe(estimate: Estimate) -> str:
     """`"+1.23 percentage points (95 % interval +0.80 to +1.66, 5 seeds)"`."""
     if estimate.n == 0:
         return "an unknown amount (no seed is complete in all of them)"
-    if estimate.n == 1:
-        return f"{points(estimate.mean)} percentage points (1 seed; an interval needs two)"
+    if estimate.n < SEEDS:
+        return f"{points(estimate.mean)} percentage points ({_seeds(estimate.n)}; an interval needs {SEEDS})"
     ends = f"{points(estimate.low)} to {points(estimate.high)}"
     return f"{points(estimate.mean)} percentage points (95 % interval {ends}, {_seeds(estimate.n)})"
 

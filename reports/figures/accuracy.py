@@ -8,13 +8,15 @@ import pandas as pd
 from reports.figures import by_batch_size, look
 from reports.figures.figure import Figure
 from reports.results import Results
+from study.statistics import accuracies
 
 MANY = " Arms are set slightly apart so that bars do not overlap; click an arm in the legend to single it out."
 
 
 def data(results: Results) -> pd.DataFrame:
-    """A row a cell that has ended in some seed."""
-    return by_batch_size.cells(results.gaps, "test_accuracy", "test_low", "test_high")
+    """A row a cell that has ended in some seed, and a row a complete seed."""
+    by_seed = accuracies(results.trials, results.cells)
+    return by_batch_size.cells(results.gaps, by_seed, "test_accuracy", "test_low", "test_high")
 
 
 def chart(table: pd.DataFrame, results: Results) -> alt.LayerChart:
@@ -26,8 +28,9 @@ def chart(table: pd.DataFrame, results: Results) -> alt.LayerChart:
 def caption(results: Results) -> str:
     """How to read it."""
     return (
-        "Test accuracy by batch size and arm: mean over the complete confirm seeds, with 95 % intervals. "
-        "× at the foot: every confirm seed diverged." + (MANY if len(results.arms) > 1 else "")
+        "Test accuracy by batch size and arm: mean over the complete confirm seeds, with 95 % intervals from three "
+        "seeds on. Small dots: the seeds. × at the foot: every confirm seed diverged."
+        + (MANY if len(results.arms) > 1 else "")
     )
 
 

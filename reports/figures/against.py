@@ -5,15 +5,18 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from reports.figures import look
+from reports.figures import look, seeds
 
-COLUMNS = ["line", "x", "mean", "low", "high", "seeds"]
+COLUMNS = ["line", "x", "mean", "low", "high", "seeds", "seed"]
 HEIGHT = 300
 
 
 def chart(table: pd.DataFrame, x: str, y: str, *, sizes: bool = True, log: bool = False, form: str = "~f",
           rule: float | None = None) -> alt.LayerChart:  # fmt: skip
-    """`table` has COLUMNS; `sizes`: x is a batch size, on a logarithmic axis; `rule`: a line at this height."""
+    """`table` has COLUMNS, its rows as in `reports.figures.seeds`.
+
+    `sizes`: x is a batch size, on a logarithmic axis; `rule`: a line at this height.
+    """
     lines, at = list(dict.fromkeys(table["line"])), sorted(set(table["x"]))
     if log:
         scale, axis = alt.Scale(type="log", nice=False, padding=12), look.LOG_AXIS
@@ -29,11 +32,15 @@ def chart(table: pd.DataFrame, x: str, y: str, *, sizes: bool = True, log: bool 
         x=alt.X("x:Q", title=x, scale=across, axis=alt.Axis(values=at, format="d", grid=False)),
         color=alt.Color("line:N", scale=alt.Scale(domain=lines, range=colours), legend=legend),
     )
+    mean = alt.Y("mean:Q", title=y, scale=scale, axis=axis)
+    of_means = base.transform_filter(seeds.MEANS)
+    bars = base.transform_filter("isValid(datum.low)")
     drawn = [
-        base.mark_line(strokeWidth=1.4, clip=True).encode(y=alt.Y("mean:Q", title=y, scale=scale, axis=axis)),
-        base.mark_rule(strokeWidth=2, clip=True).encode(y=alt.Y("low:Q", title=y, scale=scale, axis=axis), y2="high:Q"),
-        base.mark_point(filled=True, size=70, opacity=1, clip=True).encode(
-            y=alt.Y("mean:Q", title=y, scale=scale, axis=axis),
+        of_means.mark_line(strokeWidth=1.4, clip=True).encode(y=mean),
+        seeds.points(base, y=mean),
+        bars.mark_rule(strokeWidth=2, clip=True).encode(y=alt.Y("low:Q", title=y, scale=scale, axis=axis), y2="high:Q"),
+        of_means.mark_point(filled=True, size=70, opacity=1, clip=True).encode(
+            y=mean,
             shape=alt.Shape("line:N", scale=alt.Scale(domain=lines, range=shapes), legend=legend),
             tooltip=["line:N", "x:Q", *(alt.Tooltip(f"{each}:Q", format=".3~g") for each in ("mean", "low", "high")),
                      "seeds:Q"],

@@ -1,4 +1,4 @@
-"""The shape that figures of a quantity against batch size share: a mark and an interval bar a cell."""
+"""The shape that figures of a quantity against batch size share: a mark, an interval bar and its seeds a cell."""
 
 from __future__ import annotations
 
@@ -7,17 +7,26 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
-from reports.figures import look
+from reports.figures import look, seeds
+from study.statistics import arm_of, batch_size_of
 
 HEIGHT = 320
 DODGE = 0.07  # doublings between the bars of two arms at one batch size, so that they do not hide each other
 
 
-def cells(gaps: pd.DataFrame, mean: str, low: str, high: str) -> pd.DataFrame:
-    """A row a cell: arm, batch_size, seeds, diverged, mean, low, high, lost (all confirm seeds diverged)."""
+def cells(gaps: pd.DataFrame, by_seed: pd.DataFrame, mean: str, low: str, high: str) -> pd.DataFrame:
+    """A row a cell: arm, batch_size, seeds, diverged, mean, low, high, lost (all confirm seeds diverged).
+
+    Below them, as in `reports.figures.seeds`, the seeds of `by_seed` (seeds × cells).
+    """
     table = gaps[["arm", "batch_size", "seeds", "diverged"]].assign(mean=gaps[mean], low=gaps[low], high=gaps[high])
     lost = (table["seeds"] > 0) & (table["diverged"] == table["seeds"])
-    return table.assign(lost=lost)[table["mean"].notna() | lost]
+    rows = [
+        {"arm": arm_of(str(cell)), "batch_size": batch_size_of(str(cell)), "mean": value, "seed": seed, "lost": False}
+        for cell, column in by_seed.items()
+        for seed, value in column.dropna().items()
+    ]
+    return seeds.below(table.assign(lost=lost)[table["mean"].notna() | lost], rows)
 
 
 def chart(table: pd.DataFrame, arms: Sequence[str], sizes: Sequence[int], y_axis: alt.Axis) -> alt.LayerChart:
@@ -44,19 +53,21 @@ def chart(table: pd.DataFrame, arms: Sequence[str], sizes: Sequence[int], y_axis
         alt.Tooltip("seeds:Q", title="confirm seeds"),
         alt.Tooltip("diverged:Q"),
     ]
-    line = base.mark_line(strokeWidth=1.2, clip=True).encode(y=y)
-    bar = base.mark_rule(strokeWidth=2, clip=True).encode(y=alt.Y("low:Q", axis=y_axis), y2="high:Q")
-    mark = base.mark_point(filled=True, size=80, clip=True).encode(y=y, shape=look.shape(arms), tooltip=tooltip)
+    of_means = base.transform_filter(seeds.MEANS)
+    line = of_means.mark_line(strokeWidth=1.2, clip=True).encode(y=y)
+    bar = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2, clip=True)
+    bar = bar.encode(y=alt.Y("low:Q", axis=y_axis), y2="high:Q")
+    mark = of_means.mark_point(filled=True, size=80, clip=True).encode(y=y, shape=look.shape(arms), tooltip=tooltip)
     cross = (
         base.transform_filter("datum.lost")
         .mark_point(shape=look.DIVERGED, size=60, strokeWidth=2, filled=False)
         .encode(y=alt.value(HEIGHT - 8), tooltip=tooltip)
     )
-    drawn = alt.layer(line, bar, mark.add_params(picked), cross)
+    drawn = alt.layer(line, bar, seeds.points(base, y=y), mark.add_params(picked), cross)
     return drawn.properties(width=look.WIDTH - 60, height=HEIGHT)
 
 
 def _scale(table: pd.DataFrame) -> alt.Scale:
-    """Room for every bar, but no further than a fraction can go, as bars of two seeds do."""
-    ends = pd.concat([table["mean"], table["low"], table["high"]]).clip(-1, 1)
+    """Room for every bar and seed."""
+    ends = pd.concat([table["mean"], table["low"], table["high"]])
     return alt.Scale(domain=look.domain(ends), nice=False)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from reports.figures import look
+from reports.figures import look, seeds
 
-COLUMNS = ["group", "label", "mean", "low", "high", "seeds"]
+COLUMNS = ["group", "label", "mean", "low", "high", "seeds", "seed"]
 STEP = 30
 
 
 def chart(table: pd.DataFrame, axis: str, *, none: float = 0.0, margin: float | None = None) -> alt.LayerChart:
-    """`table` has COLUMNS; `group` colours, `margin` shades what counts as no difference on both sides of `none`."""
+    """`table` has COLUMNS, its rows as in `reports.figures.seeds`.
+
+    `group` colours, `margin` shades what counts as no difference on both sides of `none`.
+    """
     labels, groups = list(dict.fromkeys(table["label"])), list(dict.fromkeys(table["group"]))
     ends = pd.concat([table["mean"], table["low"], table["high"], pd.Series([none])]).dropna()
     if margin is not None:
@@ -29,15 +32,20 @@ def chart(table: pd.DataFrame, axis: str, *, none: float = 0.0, margin: float | 
             legend=alt.Legend() if len(groups) > 1 else None,
         ),
     )
-    crowded = bool(table.duplicated("label").any())  # several groups at one label stand below each other
+    crowded = bool(
+        seeds.of_means(table).duplicated("label").any()
+    )  # several groups at one label stand below each other
     if crowded:
         base = base.encode(yOffset=alt.YOffset("group:N", sort=groups))
     tooltip = ["label:N", "group:N", *(alt.Tooltip(f"{each}:Q", format=".3~g") for each in ("mean", "low", "high")),
                "seeds:Q"]  # fmt: skip
     layers = [
         alt.Chart(pd.DataFrame({"mean": [none]})).mark_rule(color="#888888", strokeDash=[4, 3]).encode(x=x),
-        base.mark_rule(strokeWidth=2.4).encode(x=alt.X("low:Q", title=axis, scale=scale), x2="high:Q"),
-        base.mark_point(filled=True, size=80, opacity=1).encode(x=x, tooltip=tooltip),
+        base.transform_filter("isValid(datum.low)")
+        .mark_rule(strokeWidth=2.4)
+        .encode(x=alt.X("low:Q", title=axis, scale=scale), x2="high:Q"),
+        seeds.points(base, x=x),
+        base.transform_filter(seeds.MEANS).mark_point(filled=True, size=80, opacity=1).encode(x=x, tooltip=tooltip),
     ]
     if margin is not None:
         band = pd.DataFrame({"mean": [none - margin], "end": [none + margin]})

@@ -5,17 +5,20 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from reports.figures import look
+from reports.figures import look, seeds
 from reports.figures.grid import grid, title
 
-COLUMNS = ["layer", "law", "batch_size", "mean", "low", "high", "held_out", "noise_scale"]
+COLUMNS = ["layer", "law", "batch_size", "mean", "low", "high", "held_out", "noise_scale", "seed"]
 MEASURED = "measured"
 HEIGHT = 230
 COLOURS, DASHES = (look.COLOURS[0], look.COLOURS[1], look.COLOURS[2]), ([1, 0], [7, 4], [1, 0])
 
 
 def chart(table: pd.DataFrame, quantity: str, columns: int = 2) -> alt.ConcatChart:
-    """`table` has COLUMNS, its laws the measured one, the paper's and the corrected one, in this order."""
+    """`table` has COLUMNS, its rows as in `reports.figures.seeds`.
+
+    Its laws are the measured one, the paper's and the corrected one, in this order.
+    """
     panels = list(dict.fromkeys(table["layer"]))
     columns = min(columns, len(panels))
     drawn = [
@@ -40,12 +43,15 @@ def _panel(table: pd.DataFrame, layer: str, quantity: str | None, width: float) 
     colour = alt.Color("law:N", scale=alt.Scale(domain=laws, range=list(COLOURS[: len(laws)])))
     dash = alt.StrokeDash("law:N", scale=alt.Scale(domain=laws, range=list(DASHES[: len(laws)])))
     tooltip = ["law:N", "batch_size:Q", *(alt.Tooltip(f"{each}:Q", format=".3~g") for each in ("mean", "low", "high"))]
-    measured = base.transform_filter(alt.datum.law == MEASURED)
+    measured = base.transform_filter(alt.datum.law == MEASURED).transform_filter(seeds.MEANS)
     layers = [
         base.transform_filter(alt.datum.law != MEASURED)
         .mark_line(strokeWidth=2)
         .encode(y=y, color=colour, strokeDash=dash),
-        measured.mark_rule(strokeWidth=1.6).encode(y=alt.Y("low:Q", title=quantity), y2="high:Q", color=colour),
+        seeds.points(base, y=y, color=colour),
+        measured.transform_filter("isValid(datum.low)")
+        .mark_rule(strokeWidth=1.6)
+        .encode(y=alt.Y("low:Q", title=quantity), y2="high:Q", color=colour),
         measured.transform_filter("datum.held_out")
         .mark_point(filled=True, size=46, opacity=1)
         .encode(y=y, color=colour, tooltip=tooltip),

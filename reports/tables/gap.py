@@ -8,7 +8,9 @@ import pandas as pd
 
 from reports.results import Results
 from reports.tables.words import NONE, percent
-from study.statistics import accuracies, interval
+from study.collapse import Collapse
+from study.intervals import DIFFERENCE, interval
+from study.statistics import accuracies
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Row:
     seeds: str  # complete of tried
     search_diverged: str
     confirm_diverged: str
+    collapsed: str  # of the complete seeds, with the bound on their rate
 
 
 def rows(results: Results) -> list[Row]:
@@ -40,7 +43,9 @@ def rows(results: Results) -> list[Row]:
 def _row(results: Results, cell: pd.Series, opens: bool) -> Row:
     search = results.search[results.search["cell"] == cell.cell]
     confirm = results.confirmed[results.confirmed["cell"] == cell.cell]
-    train_test = interval(accuracies(results.trials, results.cells, "gap/train_test")[cell.cell].dropna())
+    train_test = interval(
+        accuracies(results.trials, results.cells, "gap/train_test")[cell.cell].dropna(), within=DIFFERENCE
+    )
     return Row(
         cell=cell.cell,
         arm=cell.arm,
@@ -53,7 +58,13 @@ def _row(results: Results, cell: pd.Series, opens: bool) -> Row:
         seeds=_of(confirm, "complete"),
         search_diverged=_of(search[search["status"] != "running"], "diverged"),
         confirm_diverged=_of(confirm[confirm["status"] != "running"], "diverged"),
+        collapsed=_collapsed(next(each for each in results.verdict.collapses if each.cell == cell.cell)),
     )
+
+
+def _collapsed(collapse: Collapse) -> str:
+    """How many, and the highest rate that so many do not exclude: `1 (≤ 66 %)`."""
+    return f"{len(collapse.accuracies)} (≤ {100 * collapse.rate_bound:.0f} %)" if collapse.n else NONE
 
 
 def _of(trials: pd.DataFrame, status: str) -> str:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from reports.numerics.spread import luck
 from reports.results import Results
 from reports.tables.words import NONE, percent
-from study.statistics import arm_of, batch_size_of, luck
+from study.statistics import arm_of, batch_size_of, winners_curse
 
 STATES = ("complete", "pruned", "diverged", "failed", "running")
 
@@ -35,12 +36,14 @@ def searched(results: Results) -> list[Searched]:
         for cell in sorted((cell for cell in results.cells if arm_of(cell) == arm), key=batch_size_of):
             trials = results.search[results.search["cell"] == cell]
             if len(trials):
-                rows.append(_row(cell, trials, results.found.get(cell, {}), opens=not rows or rows[-1].arm != arm))
+                rows.append(_row(cell, results, trials, opens=not rows or rows[-1].arm != arm))
     return rows
 
 
-def _row(cell: str, trials: pd.DataFrame, found: dict[str, object], *, opens: bool) -> Searched:
-    counts = trials["status"].value_counts()
+def _row(cell: str, results: Results, trials: pd.DataFrame, *, opens: bool) -> Searched:
+    found, counts = results.found.get(cell, {}), trials["status"].value_counts()
+    best = _number(found, "search/val_accuracy")
+    curse = winners_curse(best, results.trials, cell)  # anew, as an old store may hold the intervals of an old version
     budget = _number(found, "search/trials")
     ended = int(sum(counts.get(state, 0) for state in STATES[:3]))
     return Searched(
@@ -49,8 +52,8 @@ def _row(cell: str, trials: pd.DataFrame, found: dict[str, object], *, opens: bo
         opens=opens,
         trials=f"{ended} of {budget:.0f}" if budget == budget else str(ended),
         ended=", ".join(f"{counts[state]} {state}" for state in STATES if counts.get(state, 0)),
-        best=percent(_number(found, "search/val_accuracy"), float("nan"), float("nan")),
-        curse=percent(*(_number(found, f"gap/winner{end}") for end in ("", "_low", "_high"))),
+        best=percent(best, float("nan"), float("nan")),
+        curse=percent(curse.mean, curse.low, curse.high),
         edges=tuple(edge for edge in str(found.get("boundary") or "").split("; ") if edge),
         pruning=str(found.get("pruning") or NONE),
     )

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 
+from study.intervals import SAME
+
 NONE = "–"
 
 
 def percent(fraction: float, low: float, high: float) -> str:
-    """`0.9123 [0.902, 0.922]` → `"91.23 ± 1.03"`; without an interval `"91.23"`; NaN → a dash."""
+    """`0.9123, 0.8991, 0.9207` → `"91.23 [89.91, 92.07]"`; without an interval, or of no width, `"91.23"`.
+
+    NaN → a dash.
+    """
     if math.isnan(fraction):
         return NONE
-    mean = f"{100 * fraction:.2f}".replace("-", "−")
-    return mean if math.isnan(low) else f"{mean} ± {50 * (high - low):.2f}"
+    mean, *ends = (f"{100 * each:.2f}".replace("-", "−") for each in (fraction, low, high))
+    return f"{mean} [{', '.join(ends)}]" if high - low > SAME else mean
 
 
 def value(setting: object) -> str:

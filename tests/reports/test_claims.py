@@ -12,7 +12,7 @@ import pytest
 from reports.claims import Claim, Sketch, claims
 from reports.claims.shared.claim import above, all_of, below, within
 from reports.drawing import specification
-from study.statistics import Estimate
+from study.intervals import Estimate
 from tests.reports.worlds import HOW, World, bare, world
 
 CLAIMS = [name for name in claims.names() if isinstance(claims.get(name), Claim)]

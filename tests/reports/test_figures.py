@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from reports.drawing import specification
-from reports.figures import FIGURES, accuracy, curves, divergence, gap, look, rates, slices
+from reports.figures import FIGURES, accuracy, curves, divergence, gap, look, rates, seeds, slices
 from reports.results import Results, read
 from study.store import Store
 from tests.reports.conftest import WHOLE
@@ -27,13 +27,29 @@ def test_names_are_the_files_stems_and_each_is_used_once() -> None:
 
 
 def test_accuracy_has_a_mark_for_each_cell_with_a_complete_seed(whole: Results) -> None:
-    table = accuracy.data(whole)
+    table = seeds.of_means(accuracy.data(whole))
     assert len(table) == len(WHOLE) - 1  # mclr/128 never came to a confirm trial
-    assert ((table["low"] <= table["mean"]) & (table["mean"] <= table["high"])).all()
+    drawn = table.dropna(subset="low")  # two cells have two complete seeds, too few for an interval
+    assert len(table) - len(drawn) == 2
+    assert ((drawn["low"] <= drawn["mean"]) & (drawn["mean"] <= drawn["high"])).all()
+
+
+def test_every_complete_seed_is_a_point(whole: Results) -> None:
+    table = accuracy.data(whole)
+    points = table[table["seed"].notna()]
+    complete = whole.confirmed[whole.confirmed["status"] == "complete"]
+    assert len(points) == len(complete)
+    lars = points[(points["arm"] == "lars") & (points["batch_size"] == 32)]
+    assert sorted(lars["mean"]) == sorted(complete.loc[complete["cell"] == "lars/32", "test/accuracy"])
+    gaps = gap.data(whole)
+    gaps = gaps[gaps["seed"].notna()].set_index(["arm", "batch_size", "seed"])["mean"]
+    test = complete.set_index(["arm", "batch_size", "seed"])["test/accuracy"]
+    assert gaps["lars", 32, 101] == pytest.approx(test["sgd", 32, 101] - test["lars", 32, 101])
+    assert "sgd" not in {arm for arm, size, _ in gaps.index if size == 32}
 
 
 def test_a_cell_whose_confirm_seeds_all_diverged_is_marked_lost(stores: dict[str, Store]) -> None:
-    table = accuracy.data(read(stores["fixed-diverged"])).set_index("batch_size")
+    table = seeds.of_means(accuracy.data(read(stores["fixed-diverged"]))).set_index("batch_size")
     assert table["lost"].to_dict() == {32: False, 512: True}
     assert math.isnan(table.loc[512, "mean"])
 
@@ -51,12 +67,12 @@ def test_the_baseline_alone_is_no_gap_to_draw(stores: dict[str, Store]) -> None:
 def test_axes_have_room_for_every_bar_and_each_arm_keeps_its_look(whole: Results) -> None:
     table = accuracy.data(whole)
     spec = specification(accuracy.chart(table, whole), "")
-    line, bar, mark, _ = (layer["encoding"] for layer in spec["layer"])
+    line, bar, points, mark, _ = (layer["encoding"] for layer in spec["layer"])
     low, high = line["y"]["scale"]["domain"]
     assert low < table["low"].min()
     assert high > table["high"].max()
     assert mark["color"]["scale"]["domain"] == mark["shape"]["scale"]["domain"] == whole.arms
-    assert (bar["y"]["field"], bar["y2"]["field"]) == ("low", "high")
+    assert (bar["y"]["field"], bar["y2"]["field"], points["y"]["field"]) == ("low", "high", "mean")
 
 
 def test_every_training_panel_holds_its_own_cell(whole: Results) -> None:

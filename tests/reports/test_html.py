@@ -88,8 +88,8 @@ def test_the_page_says_what_the_study_found(report: Path, stores: dict[str, Stor
     assert results.verdict.trend == "grows"
     assert all(sentence in text for sentence in results.verdict.sentences)
     base = results.gaps.iloc[0]
-    width = 100 * (base.test_high - base.test_low) / 2
-    assert f"{100 * base.test_accuracy:.2f} ± {width:.2f}" in text
+    mean, low, high = (100 * base[key] for key in ("test_accuracy", "test_low", "test_high"))
+    assert f"{mean:.2f} [{low:.2f}, {high:.2f}]" in text
     assert "mclr/128: every search trial diverged" in text
     assert "lars/512: 1 running; 2 of 3 confirm seeds have ended" in text
     assert text.count("<script") == 2  # one library and one list of charts, however many charts

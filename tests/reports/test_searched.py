@@ -8,6 +8,8 @@ import pytest
 from reports.html import figures, page
 from reports.results import read
 from reports.tables.searched import lucky, pruning, searched
+from reports.tables.words import percent
+from study.intervals import DIFFERENCE, interval
 from tests.reports.studies import MadeUp, invent
 
 EDGE = "optimizer/gamma = 0.00995, at the end 0.01 of its range"
@@ -28,7 +30,11 @@ def test_a_row_a_cell_with_its_budget_and_what_it_promised(results):
     for row in rows:
         assert row.trials == "5 of 5"
         assert row.ended == "3 complete, 1 pruned, 1 diverged"
-        assert (row.best, row.curse) == ("95.00", "1.20 ± 1.00")
+        cell = f"{row.arm}/{row.batch_size}"
+        confirm = results.confirmed.loc[results.confirmed["cell"] == cell, "val/accuracy"]
+        curse = interval(0.95 - confirm, within=DIFFERENCE)  # anew, not the store's own
+        assert (row.best, row.curse) == ("95.00", percent(curse.mean, curse.low, curse.high))
+        assert "[" in row.curse
         assert row.edges == (EDGE,)
 
 

@@ -16,11 +16,11 @@ from study.store import Store
 @pytest.mark.parametrize(
     ("fraction", "low", "high", "text"),
     [
-        (0.9123, 0.9020, 0.9226, "91.23 ± 1.03"),
-        (-0.0123, -0.0150, -0.0096, "−1.23 ± 0.27"),
+        (0.9123, 0.8991, 0.9207, "91.23 [89.91, 92.07]"),
+        (-0.0123, -0.0150, -0.0096, "−1.23 [−1.50, −0.96]"),
         (0.9123, math.nan, math.nan, "91.23"),
         (math.nan, math.nan, math.nan, "–"),
-        (0.0, 0.0, 0.0, "0.00 ± 0.00"),
+        (0.0, 0.0, 0.0, "0.00"),
     ],
 )
 def test_percent(fraction: float, low: float, high: float, text: str) -> None:
@@ -41,7 +41,8 @@ def test_gap_rows_count_seeds_and_divergences(stores: dict[str, Store]) -> None:
     unlucky, dead = rows["mclr/512"], rows["mclr/128"]
     assert (unlucky.seeds, unlucky.search_diverged, unlucky.confirm_diverged) == ("2 of 3", "1 of 3", "1 of 3")
     assert (dead.test, dead.gap_batch, dead.search_diverged, dead.confirm_diverged) == ("–", "–", "3 of 3", "–")
-    assert rows["sgd/32"].gap_train_test == "4.00 ± 0.00"
+    assert (unlucky.collapsed, dead.collapsed) == ("0 (≤ 78 %)", "–")
+    assert rows["sgd/32"].gap_train_test == "4.00"
 
 
 def test_tuned_values_are_what_the_confirm_trials_ran_with(stores: dict[str, Store]) -> None:

@@ -10,24 +10,10 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 
-from study.statistics import (
-    GAP_COLUMNS,
-    Estimate,
-    accuracies,
-    describe,
-    gap_table,
-    holm,
-    interval,
-    luck,
-    paired,
-    simultaneous,
-    slopes,
-    spread_ratio,
-    verdict,
-    winners_curse,
-)
+from study.intervals import Estimate
+from study.statistics import GAP_COLUMNS, accuracies, describe, gap_table, paired, slopes, verdict, winners_curse
 from trainables.errors import Refused
 
 FRACTIONS = st.lists(st.floats(0, 1), min_size=2, max_size=12)
@@ -46,56 +32,6 @@ def confirm(cell: str, *tests: float | str, **more: Any) -> list[dict[str, Any]]
 
 def frame(*cells: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame([row for cell in cells for row in cell])
-
-
-@pytest.mark.filterwarnings("ignore:Precision loss")  # scipy's, on values that are nearly equal
-@given(FRACTIONS)
-def test_interval_is_scipys(values: list[float]) -> None:
-    mine = interval(values)
-    if stats.sem(values) == 0:
-        assert mine.low == mine.mean == mine.high
-    else:
-        theirs = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-        assert (mine.low, mine.high) == pytest.approx((theirs.low, theirs.high))
-    assert (mine.mean, mine.n) == (pytest.approx(np.mean(values)), len(values))
-
-
-@given(FRACTIONS, st.floats(-1, 1))
-def test_interval_moves_with_its_values(values: list[float], by: float) -> None:
-    here, there = interval(values), interval(np.array(values) + by)
-    assert (there.low - here.low, there.high - here.high) == pytest.approx((by, by), abs=1e-9)
-
-
-@pytest.mark.parametrize("values", [[], [0.5]])
-def test_fewer_than_two_values_have_no_interval(values: list[float]) -> None:
-    result = interval(values)
-    assert math.isnan(result.low)
-    assert math.isnan(result.high)
-    assert result.sign == 0
-    assert math.isnan(result.mean) == (not values)
-
-
-def test_interval_covers_as_often_as_it_says() -> None:
-    samples = np.random.default_rng(0).normal(0.3, 1, size=(2000, 3))
-    hits = sum(each.low <= 0.3 <= each.high for each in map(interval, samples))
-    assert hits / 2000 == pytest.approx(0.95, abs=0.015)
-
-
-def test_simultaneous_intervals_are_wider_and_hold_together() -> None:
-    samples = np.random.default_rng(1).normal(0, 1, size=(1000, 4, 5))
-    together = [simultaneous(list(each)) for each in samples]
-    alone = interval(samples[0, 0])
-    assert together[0][0].high - together[0][0].low > 1.3 * (alone.high - alone.low)
-    hits = sum(all(each.low <= 0 <= each.high for each in study) for study in together)
-    assert hits / 1000 >= 0.94
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "sign"),
-    [(0.1, 0.2, 1), (-0.2, -0.1, -1), (-0.1, 0.2, 0), (0.0, 0.2, 0), (0.1, 0.1, 0), (math.nan, math.nan, 0)],
-)
-def test_sign_is_decided_only_by_an_interval_beside_zero(low: float, high: float, sign: int) -> None:
-    assert Estimate((low + high) / 2, low, high, 3).sign == sign
 
 
 def test_paired_keeps_the_common_seeds() -> None:
@@ -129,25 +65,28 @@ def test_accuracies_leave_out_search_superseded_and_incomplete_trials() -> None:
 
 
 def test_gap_table_by_hand() -> None:
-    trials = frame(confirm("sgd/32", 0.90, 0.92, 0.94), confirm("sgd/64", 0.80, "diverged", 0.86))
+    trials = frame(confirm("sgd/32", 0.90, 0.92, 0.94, 0.92), confirm("sgd/64", 0.80, "diverged", 0.86, 0.83))
     table = gap_table(trials, "sgd/32", ["sgd/32", "sgd/64", "lars/32"]).set_index(["arm", "batch_size"])
 
     base, large, empty = table.loc[("sgd", 32)], table.loc[("sgd", 64)], table.loc[("lars", 32)]
-    reach = stats.t.ppf(0.975, 2) * 0.02 / math.sqrt(3)
-    assert (base.test_low, base.test_high) == pytest.approx((0.92 - reach, 0.92 + reach))
+    reach = stats.t.ppf(0.975, 3) * math.sqrt(0.0008 / 3) / 2 / (0.92 * 0.08)  # on the logit scale
+    ends = special.expit(special.logit(0.92) + np.array([-reach, reach]))
+    assert (base.test_low, base.test_high) == pytest.approx(tuple(ends))
     assert (base.gap_batch, base.gap_batch_low, base.gap_batch_high) == (0, 0, 0)
     assert base.gap_train_test == pytest.approx(0.07)
 
-    assert (large.seeds, large.diverged, large.test_accuracy) == (3, 1, pytest.approx(0.83))
-    reach = stats.t.ppf(0.975, 1) * 0.01  # seeds 0 and 2: gaps 0.10 and 0.08
-    assert (large.gap_batch, large.gap_batch_high) == pytest.approx((0.09, 0.09 + reach))
+    assert (large.seeds, large.diverged, large.test_accuracy) == (4, 1, pytest.approx(0.83))
+    reach = stats.t.ppf(0.975, 2) * 0.01 / math.sqrt(3)  # seeds 0, 2 and 3: gaps 0.10, 0.08 and 0.09
+    reach /= 2 * (1.09 / 2) * (0.91 / 2)
+    high = 2 * special.expit(special.logit(1.09 / 2) + reach) - 1
+    assert (large.gap_batch, large.gap_batch_high) == pytest.approx((0.09, high))
 
     assert (empty.seeds, empty.diverged) == (0, 0)
     assert empty.drop(["seeds", "diverged"]).isna().all()
 
 
 def test_gap_table_pairs_by_seed_and_not_by_position() -> None:
-    shuffled = frame(confirm("a/1", 0.9, 0.5), confirm("a/2", 0.8, 0.4)[::-1])
+    shuffled = frame(confirm("a/1", 0.9, 0.5, 0.7), confirm("a/2", 0.8, 0.4, 0.6)[::-1])
     row = gap_table(shuffled, "a/1", ["a/1", "a/2"]).iloc[1]
     assert (row.gap_batch_low, row.gap_batch_high) == pytest.approx((0.1, 0.1))
 
@@ -160,8 +99,9 @@ def test_gap_table_of_an_unfinished_study_keeps_its_rows_and_columns(trials: pd.
     assert table["gap_batch"].isna().all()
 
 
-def test_one_seed_has_means_without_intervals() -> None:
-    table = gap_table(frame(confirm("a/1", 0.9), confirm("a/2", 0.7)), "a/1", ["a/1", "a/2"])
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_one_or_two_seeds_have_means_without_intervals(seeds: int) -> None:
+    table = gap_table(frame(confirm("a/1", *[0.9] * seeds), confirm("a/2", *[0.7] * seeds)), "a/1", ["a/1", "a/2"])
     assert table["gap_batch"].tolist() == pytest.approx([0, 0.2])
     assert table["test_low"].isna().all()
     assert table["gap_batch_low"].tolist()[0] == 0
@@ -198,7 +138,7 @@ def test_verdict_by_hand() -> None:
     assert (lars.arm, lars.gain.sign, lars.gain.mean) == ("lars", 1, pytest.approx(0.05))
     assert lars.share == pytest.approx(0.05 / drops.mean())
     reach = stats.t.ppf(1 - 0.05 / 2 / 2, 2) * stats.sem([0.05, 0.051, 0.049])  # two arms share the 5 %
-    assert lars.gain.high == pytest.approx(0.05 + reach)
+    assert lars.gain.high == pytest.approx(0.05 + reach, rel=1e-4)  # the logit scale is straight this near 0
     assert mclr.gain.sign == 0
 
     text = " ".join(result.sentences)
@@ -218,7 +158,7 @@ def test_verdict_turns_round_with_its_data() -> None:
 def test_verdict_says_undecided_and_with_how_many_seeds() -> None:
     trials = frame(confirm("sgd/32", 0.90, 0.92, 0.91), confirm("sgd/128", 0.95, 0.85, 0.90))
     assert verdict(trials, "sgd/32", ORDER[:2]).headline.startswith("Undecided with 3 seeds whether the gap grows")
-    assert "1 seed; an interval needs two" in verdict(trials[trials.seed == 0], "sgd/32", ORDER[:2]).headline
+    assert "1 seed; an interval needs 3" in verdict(trials[trials.seed == 0], "sgd/32", ORDER[:2]).headline
 
 
 def test_verdict_names_what_diverged_and_claims_no_share_of_an_unsure_gap() -> None:
@@ -262,37 +202,6 @@ def test_numbers_read_as_percentage_points_with_a_true_minus() -> None:
     )
 
 
-def test_holm_rejects_as_holm_does() -> None:
-    """p-values 0.004, 0.011, 0.03, 0.04 …: steps down through α/m, α/(m - 1), … and stops at the first failure."""
-    draw = np.random.default_rng(0)
-    for _ in range(60):
-        samples = [draw.normal(shift, 1, 6) for shift in draw.uniform(0, 3, 4)]
-        p = np.array([stats.ttest_1samp(sample, 0).pvalue for sample in samples])
-        rejected, alive = set(), True
-        for rank, at in enumerate(np.argsort(p)):
-            alive = alive and p[at] < 0.05 / (len(p) - rank)
-            if alive:
-                rejected.add(int(at))
-        assert {at for at, each in enumerate(holm(samples)) if each.sign} == rejected
-
-
-def test_holm_of_one_is_the_interval_and_of_equal_seeds_decides_nothing() -> None:
-    assert holm([[1.0, 2.0, 4.0]]) == [interval([1.0, 2.0, 4.0])]
-    assert [each.sign for each in holm([[1.0, 1.0], [2.0], []])] == [0, 0, 0]
-
-
-def test_spread_ratio_covers_the_true_ratio_as_often_as_it_says() -> None:
-    draw = np.random.default_rng(1)
-    found = [spread_ratio(draw.normal(0, 2, 6), draw.normal(5, 1, 6)) for _ in range(800)]
-    assert 0.93 < np.mean([each.low < 2 < each.high for each in found]) < 0.97
-    assert math.isnan(spread_ratio([1.0], [1.0, 2.0]).mean)
-    assert math.isnan(spread_ratio([1.0, 1.0], [1.0, 2.0]).low)
-
-
-def test_through_takes_mean_and_ends_to_another_unit() -> None:
-    assert Estimate(0.0, -1.0, 1.0, 3).through(math.exp) == Estimate(1.0, math.exp(-1), math.e, 3)
-
-
 def confirm_trials(cells):
     """{cell: test accuracies by seed} as the store's trials."""
     rows = [
@@ -307,20 +216,25 @@ def confirm_trials(cells):
 def test_the_winners_curse_is_what_the_best_trial_promised_too_much():
     curse = winners_curse(0.95, confirm_trials({"sgd/32": [0.90, 0.92, 0.94]}), "sgd/32")
     assert curse.mean == pytest.approx(0.03)
-    assert (curse.low, curse.high) == pytest.approx(stats.t.interval(0.95, 2, 0.03, stats.sem([0.05, 0.03, 0.01])))
+    student = stats.t.interval(0.95, 2, 0.03, stats.sem([0.05, 0.03, 0.01]))
+    assert (curse.low, curse.high) == pytest.approx(student, abs=2e-4)
 
 
-def test_luck_splits_the_spread_into_searches_and_seeds():
-    """Against simulation: searches spread by 0.03, seeds by 0.01."""
-    draw = np.random.default_rng(0)
-    found = []
-    for _ in range(300):
-        means = 0.9 + 0.03 * draw.standard_normal(4)
-        cells = {f"sgd~{i}/32": mean + 0.01 * draw.standard_normal(5) for i, mean in enumerate(means)}
-        found.append(luck(confirm_trials(cells), list(cells)))
-    assert np.sqrt(np.mean([each.between**2 for each in found])) == pytest.approx(0.03, rel=0.1)
-    assert np.sqrt(np.mean([each.within**2 for each in found])) == pytest.approx(0.01, rel=0.05)
+def test_no_interval_of_the_table_leaves_what_is_possible() -> None:
+    """The quickstart's cell of 9bd26f5: 86.2 ± 20.7 %, a bar up to 106.9 %."""
+    trials = frame(confirm("s/1", 0.98, 0.97, 0.98, 0.97, 0.99), confirm("s/2", 0.92, 0.93, 0.91, 0.93, 0.62))
+    table = gap_table(trials, "s/1", ["s/1", "s/2"])
+    assert table[["test_low", "gap_batch_low"]].min(axis=None) > -1
+    assert table["test_low"].min() > 0
+    assert table["test_high"].max() < 1
+    assert table.loc[1, "test_low"] < 0.7 < 0.92 < table.loc[1, "test_high"]
 
 
-def test_one_search_has_no_luck_to_tell():
-    assert np.isnan(luck(confirm_trials({"sgd/32": [0.9, 0.91]}), ["sgd/32"]).between)
+def test_a_collapsed_seed_is_named() -> None:
+    trials = frame(confirm("s/1", 0.98, 0.97, 0.98, 0.97, 0.99), confirm("s/2", 0.92, 0.93, 0.91, 0.93, 0.62))
+    result = verdict(trials, "s/1", ["s/1", "s/2"])
+    (sentence,) = result.collapsed
+    assert sentence.endswith(": s/2: 1 of 5 seeds ended at 62 %.")
+    assert sentence in result.sentences
+    assert [each.n for each in result.collapses] == [5, 5]
+    assert verdict(trials, "s/1", ["s/1"]).collapsed == ()

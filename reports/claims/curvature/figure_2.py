@@ -11,11 +11,12 @@ import pandas as pd
 from reports.claims.shared.claim import Claim, Judgement, Missing, Part, above
 from reports.claims.shared.evidence import at_epoch, by_others, drawable, home, layers, seeds
 from reports.figures import look
+from reports.figures import seeds as seeds_
 from reports.figures.curvature_estimates import ESTIMATES
 from reports.figures.figure import Figure
 from reports.results import Results
 from reports.tables.words import ranged
-from study.statistics import interval
+from study.intervals import interval
 
 PREFIX = "probe/curvature_radius/"
 ESTIMATE = "gnb"
@@ -57,18 +58,22 @@ def decide(results: Results) -> Judgement:
 
 @drawable
 def data(results: Results) -> pd.DataFrame:
-    """A row an estimate and layer: median radius, geometric mean over seeds, with its interval."""
-    rows = []
+    """A row an estimate and layer: the geometric mean of the median radius, with its interval; below them the seeds."""
+    rows, values = [], []
     for estimate, name in ESTIMATES.items():
         try:
             table = radii(results, home(results), estimate=estimate)
         except Missing:
             continue
         for layer in table:
-            each = interval(table[layer].dropna()).through(math.exp)
+            known, short = table[layer].dropna(), str(layer).removesuffix(".weight")
+            each = interval(known).through(math.exp)
             if not math.isnan(each.mean):
-                rows.append((name, str(layer).removesuffix(".weight"), each.mean, each.low, each.high, each.n))
-    return pd.DataFrame(rows, columns=["estimate", "layer", "mean", "low", "high", "seeds"])
+                rows.append((name, short, each.mean, each.low, each.high, each.n))
+            values += [
+                {"estimate": name, "layer": short, "mean": math.exp(log), "seed": seed} for seed, log in known.items()
+            ]
+    return seeds_.below(pd.DataFrame(rows, columns=["estimate", "layer", "mean", "low", "high", "seeds"]), values)
 
 
 def _chart(table: pd.DataFrame, _: Results) -> alt.LayerChart:
@@ -82,15 +87,21 @@ def _chart(table: pd.DataFrame, _: Results) -> alt.LayerChart:
     scale = alt.Scale(type="log", nice=False, padding=14)
     y = alt.Y("mean:Q", title=title, scale=scale, axis=look.LOG_AXIS)
     tooltip = ["estimate:N", "layer:N", *(alt.Tooltip(f"{each}:Q", format=".3~g") for each in ("mean", "low", "high"))]
-    bar = base.mark_rule(strokeWidth=2).encode(
-        y=alt.Y("low:Q", title=title, scale=scale, axis=look.LOG_AXIS), y2="high:Q"
+    bar = (
+        base.transform_filter("isValid(datum.low)")
+        .mark_rule(strokeWidth=2)
+        .encode(y=alt.Y("low:Q", title=title, scale=scale, axis=look.LOG_AXIS), y2="high:Q")
     )
-    mark = base.mark_point(filled=True, size=90, opacity=1).encode(
-        y=y,
-        tooltip=tooltip,
-        shape=alt.Shape("estimate:N", scale=alt.Scale(domain=names, range=look.SHAPES[: len(names)])),
+    mark = (
+        base.transform_filter(seeds_.MEANS)
+        .mark_point(filled=True, size=90, opacity=1)
+        .encode(
+            y=y,
+            tooltip=tooltip,
+            shape=alt.Shape("estimate:N", scale=alt.Scale(domain=names, range=look.SHAPES[: len(names)])),
+        )
     )
-    return alt.layer(bar, mark).properties(width=look.WIDTH - 60, height=280)
+    return alt.layer(seeds_.points(base, y=y), bar, mark).properties(width=look.WIDTH - 60, height=280)
 
 
 CLAIM = Claim(

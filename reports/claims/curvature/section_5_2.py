@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pandas as pd
 
 from reports.claims.curvature.figure_2 import ESTIMATE, PREFIX, radii
 from reports.claims.shared.claim import Claim, Judgement, Missing, Part, below
-from reports.claims.shared.evidence import diverged, drawable, in_order, seeds
+from reports.claims.shared.evidence import caveats, drawable, in_order, seeds
 from reports.figures import epochs
 from reports.figures.figure import Figure
 from reports.results import Results
 from reports.tables.words import ranged
-from study.statistics import Estimate, interval
+from study.intervals import POSITIVE, Estimate, interval
 
 WARM, PLAIN = "sgd-warmup", "sgd"
 
@@ -46,7 +45,7 @@ def decide(results: Results) -> Judgement:
     epoch = after(results)
     effect = interval(change(results, WARM, epoch))
     status = below(effect)
-    before, then = interval(spread(results, WARM, 1)), interval(spread(results, WARM, epoch))
+    before, then = (interval(spread(results, WARM, at), within=POSITIVE) for at in (1, epoch))
     unit = "decades (standard deviation over layers)"
     parts = [Part("before warm-up", before, unit), Part(f"after warm-up, epoch {epoch}", then, unit)]
     control = ""
@@ -61,31 +60,29 @@ def decide(results: Results) -> Judgement:
     sentence = (
         f"Over the warm-up the radii of the layers {verb}: their spread changes by "
         f"{ranged(effect.mean, effect.low, effect.high, 'decades')}, from "
-        f"{ranged(before.mean, before.low, before.high)}, over {seeds(effect.n)}.{control}{diverged(results, [WARM])}"
+        f"{ranged(before.mean, before.low, before.high)}, over {seeds(effect.n)}.{control}{caveats(results, [WARM])}"
     )
     return Judgement(status, effect, "decades", sentence, tuple(parts))
 
 
 @drawable
 def data(results: Results) -> pd.DataFrame:
-    """With the columns of `reports.figures.epochs`: a panel an arm, a line a layer, geometric mean over seeds."""
+    """With the columns of `reports.figures.epochs`: a panel an arm, a line a layer."""
     after(results)
     prefix = f"{PREFIX}{ESTIMATE}/"
     keys = [
         str(column) for column in results.trials if str(column).startswith(prefix) and not str(column).endswith("/all")
     ]
     history = results.history(sorted(keys, key=lambda key: in_order(key.removeprefix(prefix))))
-    history = history[history["value"] > 0].assign(value=np.log(history["value"]))
-    mean = history.groupby(["arm", "metric", "epoch"], as_index=False)["value"].mean()
-    mean = mean[mean["arm"].isin((WARM, PLAIN))].assign(value=np.exp(mean["value"]), seed=0)
-    layer = mean["metric"].str.removeprefix(prefix)
-    mean = mean.assign(panel=mean["arm"], line=layer.str.removesuffix(".weight"), order=layer.map(in_order))
-    mean = mean.sort_values(["arm", "order", "epoch"], key=lambda c: c.ne(WARM) if c.name == "arm" else c)
-    return pd.DataFrame(mean[epochs.COLUMNS])
+    table = history[(history["value"] > 0) & history["arm"].isin((WARM, PLAIN))]
+    layer = table["metric"].str.removeprefix(prefix)
+    table = table.assign(panel=table["arm"], line=layer.str.removesuffix(".weight"), order=layer.map(in_order))
+    table = table.sort_values(["arm", "order", "seed", "epoch"], key=lambda c: c.ne(WARM) if c.name == "arm" else c)
+    return pd.DataFrame(table[epochs.COLUMNS])
 
 
 def _chart(table: pd.DataFrame, results: Results) -> object:
-    return epochs.chart(table, "median radius  (weight² / loss)", log=True, until=float(after(results)), spread=False)
+    return epochs.chart(table, "median radius  (weight² / loss)", log=True, until=float(after(results)), shade=False)
 
 
 CLAIM = Claim(
@@ -103,8 +100,8 @@ CLAIM = Claim(
         "section-5.2",
         "Radius of curvature by layer and epoch",
         lambda _: (
-            "Median radius of each layer's weights at the first step of every epoch, geometric mean over seeds, a "
-            "line a layer. Dotted: the first epoch after the warm-up."
+            "Median radius of each layer's weights at the first step of every epoch, a line a layer. "
+            "Thin: a seed; bold: geometric mean. Dotted: the first epoch after the warm-up."
         ),
         data,
         _chart,

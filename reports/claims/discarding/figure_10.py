@@ -5,12 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from reports.claims.shared.claim import Claim, Judgement, above, all_of
-from reports.claims.shared.contrasts import FINAL, HOLM, POINTS, deviations, gains, over_epochs, parts, told
-from reports.claims.shared.evidence import diverged, drawable, seeds
+from reports.claims.shared.contrasts import FINAL, GAIN, HOLM, POINTS, deviations, gains, over_epochs, parts, stated
+from reports.claims.shared.evidence import caveats, drawable, seeds
 from reports.figures import epochs
 from reports.figures.figure import Figure
+from reports.numerics.holm import holm
 from reports.results import Results
-from study.statistics import holm
 
 PLAIN, DISCARDS = "sgd", "sgd-discard"
 METRIC = "train/accuracy"
@@ -19,7 +19,7 @@ METRIC = "train/accuracy"
 def decide(results: Results) -> Judgement:
     by_size = gains(results, DISCARDS, PLAIN, METRIC)
     samples = {f"batch size {size}": sample for size, sample in by_size.items()}
-    estimates = holm(list(samples.values()))
+    estimates = holm(list(samples.values()), within=GAIN)
     statuses = [above(estimate) for estimate in estimates]
     least = min(estimates, key=lambda estimate: estimate.mean)
     status = all_of(statuses)
@@ -28,9 +28,9 @@ def decide(results: Results) -> Judgement:
         "refuted": "Discarding lowers the final training accuracy at some batch size",
         "undecided": f"{seeds(least.n)} do not show that discarding raises the final training accuracy everywhere",
     }[status]
-    listed = "; ".join(told(label, estimate) for label, estimate in zip(samples, estimates, strict=True))
+    listed = "; ".join(stated(label, estimate) for label, estimate in zip(samples, estimates, strict=True))
     spread = [part for size in by_size for part in deviations(results, METRIC, (PLAIN, DISCARDS), size)]
-    sentence = f"{lead} (percentage points above plain SGD, {listed}).{diverged(results, (PLAIN, DISCARDS))}"
+    sentence = f"{lead} (percentage points above plain SGD, {listed}).{caveats(results, (PLAIN, DISCARDS))}"
     return Judgement(status, least, POINTS, sentence, (*parts(samples, estimates, statuses), *spread))
 
 
@@ -59,8 +59,8 @@ CLAIM = Claim(
         "figure-10",
         "Training accuracy with and without small-loss samples",
         lambda _: (
-            "Training accuracy by epoch (of all samples, as trained). Thin: a seed; bold: mean; shaded: ± one "
-            "standard deviation over seeds. Dotted: the end of the epochs that discard."
+            "Training accuracy by epoch (of all samples, as trained). Thin: a seed; bold: mean; shaded: from "
+            "the lowest to the highest seed. Dotted: the end of the epochs that discard."
         ),
         data,
         _chart,

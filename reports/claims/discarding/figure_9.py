@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 
 from reports.claims.shared.claim import Claim, Judgement, Missing, Part, above
+from reports.claims.shared.contrasts import PERCENT
 from reports.claims.shared.evidence import called, dense, drawable, home, last, layers, seeds, summary
 from reports.figures import against
 from reports.figures.figure import Figure
 from reports.results import Results
 from reports.tables.words import number, ranged
-from study.statistics import Estimate, interval
+from study.intervals import POSITIVE, Estimate, interval
 
 UNIT = "% per 10 % discarded"
 PREFIX = "probe/discard_gradient/"
@@ -62,7 +63,7 @@ def decide(results: Results) -> Judgement:
             f" Discarding as many at random explains {ranged(share.mean, share.low, share.high, '%')} of that rise: "
             "fewer samples make a noisier, so larger, gradient."
         )
-    climbs = interval([100 * float(np.mean(np.diff(row) > 0)) for row in small.to_numpy()])
+    climbs = interval([100 * float(np.mean(np.diff(row) > 0)) for row in small.to_numpy()], within=PERCENT)
     parts.append(Part("steps of p at which E|g| rises", climbs, "%"))
     others = [name for name in names if name != layer]
     rises_ = {name: percent(interval(per_ten(by_share(results, "small", name)))) for name in others}
@@ -86,7 +87,7 @@ def data(results: Results) -> pd.DataFrame:
             table = by_share(results, kind, dense(names, 2))
         except Missing:
             continue
-        rows.append(summary(name, table))
+        rows.append(summary(name, table, POSITIVE))
     return pd.concat(rows)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from reports.claims.shared.claim import Claim, Judgement, Missing, all_of, within
-from reports.claims.shared.contrasts import ACCURACY, BONFERRONI, FINAL, POINTS, gains, parts, rows, told
-from reports.claims.shared.evidence import diverged, drawable, seeds
+from reports.claims.shared.contrasts import ACCURACY, BONFERRONI, FINAL, GAIN, POINTS, gains, parts, rows, stated
+from reports.claims.shared.evidence import caveats, drawable, seeds
 from reports.figures import effects
 from reports.figures.figure import Figure
 from reports.results import Results
-from study.statistics import simultaneous
+from study.intervals import simultaneous
 
 PLAIN, DISCARDS = "sgd", "sgd-discard"
 MARGIN = 1.0  # percentage points that count as no effect
@@ -31,7 +31,7 @@ def _samples(results: Results) -> dict[str, pd.Series]:
 
 def decide(results: Results) -> Judgement:
     samples = _samples(results)
-    estimates = simultaneous(list(samples.values()))
+    estimates = simultaneous(list(samples.values()), within=GAIN)
     statuses = [within(estimate, -MARGIN, MARGIN) for estimate in estimates]
     largest = max(estimates, key=lambda estimate: abs(estimate.mean))
     status = all_of(statuses)
@@ -41,15 +41,15 @@ def decide(results: Results) -> Judgement:
         "undecided": f"{seeds(largest.n)} do not show whether discarding changes accuracy by less than "
         f"{MARGIN:g} percentage point",
     }[status]
-    listed = "; ".join(told(label, estimate) for label, estimate in zip(samples, estimates, strict=True))
-    sentence = f"{lead} ({listed}).{diverged(results, (PLAIN, DISCARDS))}"
+    listed = "; ".join(stated(label, estimate) for label, estimate in zip(samples, estimates, strict=True))
+    sentence = f"{lead} ({listed}).{caveats(results, (PLAIN, DISCARDS))}"
     return Judgement(status, largest, POINTS, sentence, parts(samples, estimates, statuses))
 
 
 @drawable
 def data(results: Results) -> pd.DataFrame:
     samples = _samples(results)
-    return rows(samples, simultaneous(list(samples.values())))
+    return rows(samples, simultaneous(list(samples.values()), within=GAIN))
 
 
 CLAIM = Claim(

@@ -13,7 +13,7 @@ from reports.figures import laws
 from reports.figures.figure import Figure
 from reports.results import Results
 from reports.tables.words import number
-from study.statistics import interval
+from study.intervals import interval
 
 PREFIX = "probe/gradient_law/"
 LAW = Law(-0.5, 0.05)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pandas as pd
 
 from reports.claims.shared.claim import Claim, Judgement, Missing, Part, all_of, below
-from reports.claims.shared.evidence import curves, diverged, drawable, home, seeds, sizes_of
+from reports.claims.shared.evidence import caveats, curves, drawable, home, seeds, sizes_of
 from reports.figures import epochs
 from reports.figures.figure import Figure
 from reports.numerics.laws import exponents
 from reports.results import Results
 from reports.tables.words import ranged
-from study.statistics import interval, simultaneous
+from study.intervals import POSITIVE, interval, simultaneous
 
 STEPS, EPOCHS = "probe/stride/sum/all", "probe/stride/mean/all"
 
@@ -40,16 +40,18 @@ def decide(results: Results) -> Judgement:
         f"{arm}'s search space {verb} as the batch size grows from {sizes[0]} to {sizes[-1]}: summed over every step "
         f"it goes as n to the power {ranged(steps.mean, steps.low, steps.high)}, and as the area under the curve by "
         f"epoch to the power {ranged(area_.mean, area_.low, area_.high)}, over "
-        f"{seeds(steps.n)}.{diverged(results, [arm])}"
+        f"{seeds(steps.n)}.{caveats(results, [arm])}"
     )
-    totals = [Part(f"Σ E|Δw| at {size}", interval(spaces["every step"][size].dropna()), "weight") for size in sizes]
+    totals = [
+        Part(f"Σ E|Δw| at {size}", interval(spaces["every step"][size].dropna(), within=POSITIVE), "weight")
+        for size in sizes
+    ]
     return Judgement(status, steps, "slope", sentence, (*parts, *totals))
 
 
 def data(results: Results) -> pd.DataFrame:
-    """With the columns of `reports.figures.epochs`: the mean stride, a line a batch size."""
-    table = curves(results, EPOCHS, [home(results)])
-    table = table.groupby(["batch_size", "epoch"], as_index=False)["value"].mean().assign(seed=0)
+    """With the columns of `reports.figures.epochs`: the stride, a line a batch size."""
+    table = curves(results, EPOCHS, [home(results)]).sort_values(["batch_size", "seed", "epoch"])
     table = table.assign(panel="", line="n = " + table["batch_size"].astype(str))
     return pd.DataFrame(table[epochs.COLUMNS])
 
@@ -69,10 +71,11 @@ CLAIM = Claim(
         "figure-5",
         "Parameter stride by epoch",
         lambda _: (
-            "Mean parameter stride E|Δw| of the epoch's steps over all weights, mean over seeds, a line a batch size."
+            "Mean parameter stride E|Δw| of the epoch's steps over all weights, a line a batch size. Thin: a seed; "
+            "bold: geometric mean."
         ),
         drawable(data),
-        lambda table, _: epochs.chart(table, "E|Δw|  (weight)", log=True, spread=False),
+        lambda table, _: epochs.chart(table, "E|Δw|  (weight)", log=True, shade=False),
         "No trial that measured strides is complete yet.",
     ),
     note="Summed over steps the space shrinks for two reasons: the strides, and that an epoch has N/n steps. With "

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from reports.claims.shared.claim import Claim, Judgement, Missing, Part, above, all_of
-from reports.claims.shared.contrasts import BONFERRONI, FINAL, POINTS, gains, rows, told
-from reports.claims.shared.evidence import diverged, drawable, seeds
+from reports.claims.shared.contrasts import BONFERRONI, FINAL, GAIN, POINTS, gains, rows, stated
+from reports.claims.shared.evidence import caveats, drawable, seeds
 from reports.figures import effects
 from reports.figures.figure import Figure
 from reports.results import Results
-from study.statistics import simultaneous
+from study.intervals import interval, simultaneous
 
 PLAIN, RIVALS = "sgd", ("lars", "mclr")
 METRIC = "test/accuracy"
@@ -32,7 +32,7 @@ def decide(results: Results) -> Judgement:
     samples = {label: sample for label, sample in every.items() if label.endswith(f" at {largest}")}
     if len(samples) < len(RIVALS):
         raise Missing(f"not all of {PLAIN}, {' and '.join(RIVALS)} are complete at batch size {largest}")
-    estimates = simultaneous(list(samples.values()))
+    estimates = simultaneous(list(samples.values()), within=GAIN)
     statuses = [above(estimate, -MARGIN) for estimate in estimates]
     least = min(estimates, key=lambda estimate: estimate.mean)
     status = all_of(statuses)
@@ -41,19 +41,19 @@ def decide(results: Results) -> Judgement:
         "refuted": f"Tuned Nesterov is more than {MARGIN:g} percentage point behind LARS or MCLR",
         "undecided": f"{seeds(least.n)} do not show whether tuned Nesterov keeps up with LARS and MCLR",
     }[status]
-    listed = "; ".join(told(label, estimate) for label, estimate in zip(samples, estimates, strict=True))
+    listed = "; ".join(stated(label, estimate) for label, estimate in zip(samples, estimates, strict=True))
     decided = tuple(
         Part(label, estimate, POINTS, each) for label, estimate, each in zip(samples, estimates, statuses, strict=True)
     )
-    others = tuple(Part(label, simultaneous([every[label]])[0], POINTS) for label in every if label not in samples)
-    sentence = f"{lead} at batch size {largest} ({listed}).{diverged(results, (PLAIN, *RIVALS))}"
+    others = tuple(Part(label, interval(every[label], within=GAIN), POINTS) for label in every if label not in samples)
+    sentence = f"{lead} at batch size {largest} ({listed}).{caveats(results, (PLAIN, *RIVALS))}"
     return Judgement(status, least, POINTS, sentence, (*decided, *others))
 
 
 @drawable
 def data(results: Results) -> pd.DataFrame:
     samples = _samples(results)
-    return rows(samples, simultaneous(list(samples.values())))
+    return rows(samples, simultaneous(list(samples.values()), within=GAIN))
 
 
 CLAIM = Claim(

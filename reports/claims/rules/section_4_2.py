@@ -5,13 +5,14 @@ from __future__ import annotations
 import pandas as pd
 
 from reports.claims.shared.claim import Claim, Judgement, Missing, Part, above, all_of, below
-from reports.claims.shared.contrasts import BONFERRONI, FINAL, POINTS
-from reports.claims.shared.evidence import diverged, drawable, last, scaled, seeds, sizes_of, summary
+from reports.claims.shared.contrasts import BONFERRONI, FINAL, GAIN, POINTS
+from reports.claims.shared.evidence import caveats, drawable, last, scaled, seeds, sizes_of, summary
 from reports.figures import against
 from reports.figures.figure import Figure
 from reports.results import Results
 from reports.tables.words import ranged
-from study.statistics import interval, simultaneous, slopes
+from study.intervals import FRACTION, interval
+from study.statistics import slopes
 
 MCLR, LARS = "mclr", "lars"
 METRIC = "train/accuracy"
@@ -34,7 +35,9 @@ def decide(results: Results) -> Judgement:
     if not small or len([*small[-1:], *large]) < 2:
         raise Missing(f"batch sizes on both sides of {limit:.0f} ({LIMIT} of 50,000 images) are needed in both arms")
     falls = slopes(table[[small[-1], *large]], [small[-1], *large])
-    *behind, faster = simultaneous([*(table[size].dropna() for size in small), falls])
+    together = 1 - 0.05 / (len(small) + 1)
+    behind = [interval(table[size].dropna(), together, GAIN) for size in small]
+    faster = interval(falls, together)
     works = [below(each, MARGIN) for each in behind]
     statuses = [*works, above(faster)]
     status = all_of(statuses)
@@ -43,7 +46,7 @@ def decide(results: Results) -> Judgement:
         for size, each, verdict in zip(small, behind, works, strict=True)
     ]
     parts.append(Part(f"growth of LARS − MCLR from {small[-1]} on", faster, f"{POINTS} per doubling", above(faster)))
-    parts += [Part(f"LARS − MCLR at {size}", interval(table[size].dropna()), POINTS) for size in large]
+    parts += [Part(f"LARS − MCLR at {size}", interval(table[size].dropna(), within=GAIN), POINTS) for size in large]
     worst = max(behind, key=lambda each: each.mean)
     yes = {"confirmed": "works", "refuted": "does not work", "undecided": "may or may not work"}[all_of(works)]
     then = {"confirmed": "falls faster than LARS", "refuted": "does not fall faster than LARS",
@@ -52,7 +55,7 @@ def decide(results: Results) -> Judgement:
         f"MCLR {yes} below batch size {limit:.0f}, at worst {ranged(worst.mean, worst.low, worst.high, POINTS)} "
         f"behind LARS in training accuracy; from {small[-1]} on it {then}: by "
         f"{ranged(faster.mean, faster.low, faster.high, POINTS)} per doubling, over "
-        f"{seeds(faster.n)}.{diverged(results, (MCLR, LARS))}"
+        f"{seeds(faster.n)}.{caveats(results, (MCLR, LARS))}"
     )
     return Judgement(status, faster, f"{POINTS} per doubling", sentence, tuple(parts))
 
@@ -60,7 +63,7 @@ def decide(results: Results) -> Judgement:
 @drawable
 def data(results: Results) -> pd.DataFrame:
     """With the columns of `reports.figures.against`: a line an arm."""
-    return pd.concat(summary(arm, last(results, METRIC, arm)) for arm in (LARS, MCLR))
+    return pd.concat(summary(arm, last(results, METRIC, arm), FRACTION) for arm in (LARS, MCLR))
 
 
 CLAIM = Claim(

@@ -11,7 +11,7 @@ import altair as alt
 
 from reports.figures.figure import Figure
 from reports.results import Results
-from study.statistics import Estimate
+from study.intervals import Estimate
 
 Status = Literal["confirmed", "refuted", "undecided"]
 LEVEL = 0.95

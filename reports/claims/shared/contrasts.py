@@ -9,14 +9,18 @@ import pandas as pd
 from reports.claims.shared.claim import Part, Status, single
 from reports.claims.shared.evidence import curves, last, shared
 from reports.figures import effects, epochs
+from reports.figures.seeds import below
 from reports.results import Results
 from reports.tables.words import ranged
-from study.statistics import Estimate
+from study.intervals import Bounds, Estimate
 
 POINTS = "percentage points"
 FINAL = "after the last epoch, never the best one"
-HOLM = "95 % Student's t intervals over seeds, all tests together (Holm)."
-BONFERRONI = "95 % Student's t intervals over seeds, all together (Bonferroni)."
+T = "Student's t intervals over seeds, on the logit scale of what is possible"
+HOLM = f"95 % {T}, all tests together (Holm)."
+BONFERRONI = f"95 % {T}, all together (Bonferroni)."
+PERCENT: Bounds = (0.0, 100.0)  # of an accuracy in %
+GAIN: Bounds = (-100.0, 100.0)  # of a difference of accuracies in percentage points
 ACCURACY = {"train/accuracy": "training accuracy", "test/accuracy": "test accuracy"}
 
 
@@ -41,17 +45,22 @@ def parts(
     return tuple(Part(label, estimate, POINTS, status) for label, estimate, status in pairs)
 
 
-def told(label: str, estimate: Estimate) -> str:
+def stated(label: str, estimate: Estimate) -> str:
     """`sgd-discard at 2000: +1.20 [+0.80, +1.60]`."""
     return f"{label}: {ranged(estimate.mean, estimate.low, estimate.high)}"
 
 
 def rows(samples: Mapping[str, pd.Series], estimates: Sequence[Estimate], group: str = "") -> pd.DataFrame:
-    """With the columns of `reports.figures.effects`."""
+    """With the columns of `reports.figures.effects`: the estimates, and below them the seeds of `samples`."""
     found = [
         (group, label, each.mean, each.low, each.high, each.n) for label, each in zip(samples, estimates, strict=True)
     ]
-    return pd.DataFrame(found, columns=effects.COLUMNS)
+    values = [
+        {"group": group, "label": label, "mean": value, "seed": seed}
+        for label, sample in samples.items()
+        for seed, value in sample.items()
+    ]
+    return below(pd.DataFrame(found, columns=effects.COLUMNS[:-1]), values)
 
 
 def over_epochs(results: Results, metric: str, arms: Sequence[str], sizes: Sequence[int] | None = None) -> pd.DataFrame:

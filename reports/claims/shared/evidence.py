@@ -9,8 +9,11 @@ import pandas as pd
 
 from reports.claims.shared.claim import Missing
 from reports.figures import against
+from reports.figures.seeds import below
 from reports.results import Results
-from study.statistics import accuracies, arm_of, batch_size_of, interval
+from study.collapse import Collapse, collapse, sentences
+from study.intervals import Bounds, interval
+from study.statistics import accuracies, arm_of, batch_size_of
 
 IMAGES = {"cifar10": 50_000, "digits": 1437}  # in the whole training sets
 PAPERS_IMAGES = 50_000
@@ -139,11 +142,19 @@ def scaled(results: Results, papers_size: int) -> float:
     return papers_size * min(1.0, images(results) / PAPERS_IMAGES)
 
 
-def summary(line: str, table: pd.DataFrame) -> pd.DataFrame:
-    """A row a column of `table` (seeds × x) that holds a seed, with the columns of `reports.figures.against`."""
-    rows = [(line, float(str(x)), interval(table[x].dropna())) for x in table]
+def summary(line: str, table: pd.DataFrame, within: Bounds) -> pd.DataFrame:
+    """A row a column of `table` (seeds × x) that holds a seed, and below them a row a seed and column.
+
+    With the columns of `reports.figures.against`; `within`: what the quantity can be, as for `interval`.
+    """
+    rows = [(line, float(str(x)), interval(table[x].dropna(), within=within)) for x in table]
     found = [(name, x, each.mean, each.low, each.high, each.n) for name, x, each in rows if each.n]
-    return pd.DataFrame(found, columns=against.COLUMNS)
+    values = [
+        {"line": line, "x": float(str(x)), "mean": value, "seed": seed}
+        for x in table
+        for seed, value in table[x].dropna().items()
+    ]
+    return below(pd.DataFrame(found, columns=against.COLUMNS[:-1]), values)
 
 
 def by_others(
@@ -163,11 +174,18 @@ def seeds(n: int) -> str:
     return f"{n} seed{'' if n == 1 else 's'}"
 
 
-def diverged(results: Results, arms: Sequence[str]) -> str:
-    """A sentence's end that tells which confirm seeds of these arms diverged; empty where none did."""
+def caveats(results: Results, arms: Sequence[str]) -> str:
+    """Sentences on the confirm seeds of these arms that diverged or collapsed; empty where none did."""
     tried = results.confirmed[results.confirmed["arm"].isin(arms)]
     lost = tried[tried["status"] == "diverged"].groupby("cell").size()
-    if lost.empty:
-        return ""
-    told = ", ".join(f"{cell} ({count} of {(tried['cell'] == cell).sum()})" for cell, count in lost.items())
-    return f" Diverged seeds are in none of these numbers: {told}."
+    counts = ", ".join(f"{cell} ({count} of {(tried['cell'] == cell).sum()})" for cell, count in lost.items())
+    diverged = f" Diverged seeds are in none of these numbers: {counts}." if counts else ""
+    collapsed = "; ".join(sentences(_collapses(results, arms)))
+    return diverged + (f" Far below the cell's other seeds: {collapsed}." if collapsed else "")
+
+
+def _collapses(results: Results, arms: Sequence[str]) -> list[Collapse]:
+    """Of each cell of these arms, by test accuracy, or by training accuracy where nothing was tested."""
+    cells = [cell for cell in results.cells if arm_of(cell) in arms]
+    test, train = (accuracies(results.trials, cells, f"{split}/accuracy") for split in ("test", "train"))
+    return [collapse(cell, test[cell].dropna() if test[cell].notna().any() else train[cell].dropna()) for cell in cells]

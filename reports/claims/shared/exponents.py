@@ -16,9 +16,10 @@ import pandas as pd
 from reports.claims.shared.claim import Judgement, Missing, Part, Status, within
 from reports.claims.shared.evidence import seeds, sizes_of
 from reports.figures import laws
+from reports.figures.seeds import below
 from reports.numerics.laws import effective, exponents, fit_power, local_exponents, relative_error
 from reports.tables.words import number, ranged
-from study.statistics import Estimate, interval, simultaneous
+from study.intervals import POSITIVE, Estimate, interval, simultaneous
 
 AGAINST = (
     "Per seed the least-squares slope of log(quantity) against log n′ over all batch sizes, and between each size "
@@ -130,7 +131,7 @@ class Forecast:
                 100 * relative_error(law.loc[seed, sizes], self.measured.loc[seed, sizes])
                 for seed in self.measured.dropna(subset=sizes).index
             ]
-            both.append(interval(rows))
+            both.append(interval(rows, within=POSITIVE))
         return both[0], both[1]
 
     def parts(self, label: str, names: tuple[str, str]) -> tuple[Part, Part]:
@@ -146,14 +147,20 @@ class Forecast:
             for law, table in laws_.items()
             for size in sizes_of(table)
         ]
-        return pd.DataFrame(found, columns=laws.COLUMNS)
+        values = [
+            {"layer": layer, "law": laws.MEASURED, "batch_size": size, "mean": value, "seed": seed,
+             "held_out": size in self.held_out}
+            for size in sizes_of(self.measured)
+            for seed, value in self.measured[size].dropna().items()
+        ]  # fmt: skip
+        return below(pd.DataFrame(found, columns=laws.COLUMNS[:-1]), values)
 
 
 def _ends(column: pd.Series, law: str) -> tuple[float, float, float]:
-    """Geometric mean and interval over seeds, as the axes and the slopes are logarithmic; laws have no bars."""
+    """Geometric mean and interval over seeds, as the axes and the slopes are logarithmic; laws have no intervals."""
     estimate = interval(np.log(column.dropna())).through(math.exp)
-    if law != laws.MEASURED or math.isnan(estimate.low):
-        return estimate.mean, estimate.mean, estimate.mean
+    if law != laws.MEASURED:
+        return estimate.mean, math.nan, math.nan
     return estimate.mean, estimate.low, estimate.high
 
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from reports.claims.shared.claim import Claim, Judgement, Missing, Part, below
 from reports.claims.shared.contrasts import FINAL, POINTS, hundredfold
-from reports.claims.shared.evidence import diverged, home, last, seeds, sizes_of
+from reports.claims.shared.evidence import caveats, home, last, seeds, sizes_of
 from reports.figures import accuracy
 from reports.results import Results
 from reports.tables.words import ranged
-from study.statistics import interval, slopes
+from study.intervals import FRACTION, interval
+from study.statistics import slopes
 
 UNIT = "percentage points per doubling of n"
 
@@ -28,9 +29,12 @@ def decide(results: Results) -> Judgement:
     told = ranged(effect.mean, effect.low, effect.high, POINTS)
     sentence = (
         f"{arm}'s test accuracy {verb} from batch size {sizes[0]} to {sizes[-1]}: {told} per "
-        f"doubling{doubt}.{diverged(results, [arm])}"
+        f"doubling{doubt}.{caveats(results, [arm])}"
     )
-    parts = tuple(Part(f"test accuracy at {size}", hundredfold(interval(table[size].dropna())), "%") for size in sizes)
+    parts = tuple(
+        Part(f"test accuracy at {size}", hundredfold(interval(table[size].dropna(), within=FRACTION)), "%")
+        for size in sizes
+    )
     return Judgement(status, effect, UNIT, sentence, parts)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pandas as pd
 
 from reports.claims.shared.claim import Claim, Judgement, Missing, Part, above, all_of
-from reports.claims.shared.evidence import by_others, curves, diverged, drawable, home, seeds, sizes_of
+from reports.claims.shared.evidence import by_others, caveats, curves, drawable, home, seeds, sizes_of
 from reports.figures import epochs
 from reports.figures.figure import Figure
 from reports.numerics.laws import fluctuation
 from reports.results import Results
 from reports.tables.words import ranged
-from study.statistics import interval, simultaneous
+from study.intervals import POSITIVE, interval, simultaneous
 
 METRIC, UNIT = "train/loss", "loss / epoch"
 DEFINED = (
@@ -42,7 +42,7 @@ def decide(results: Results) -> Judgement:
     status = all_of(statuses)
     labels = [f"batch size {size} above the least between" for size in (sizes[0], sizes[-1])]
     parts = [Part(label, each, UNIT, verdict) for label, each, verdict in zip(labels, ends, statuses, strict=True)]
-    parts += [Part(f"fluctuation at {size}", interval(table[size]), UNIT) for size in sizes]
+    parts += [Part(f"fluctuation at {size}", interval(table[size], within=POSITIVE), UNIT) for size in sizes]
     least = table[middle].mean().idxmin()
     lead = {
         "confirmed": f"The loss fluctuates least at a batch size between, {least}",
@@ -52,18 +52,18 @@ def decide(results: Results) -> Judgement:
     told = [ranged(each.mean, each.low, each.high) for each in ends]
     sentence = (
         f"{lead}: at {sizes[0]} it goes to and fro by {told[0]} more per epoch than at the least size between, at "
-        f"{sizes[-1]} by {told[1]}.{diverged(results, [arm])}"
+        f"{sizes[-1]} by {told[1]}.{caveats(results, [arm])}"
     )
     return Judgement(status, min(ends, key=lambda each: each.mean), UNIT, sentence, tuple(parts))
 
 
 @drawable
 def data(results: Results) -> pd.DataFrame:
-    """With the columns of `reports.figures.epochs`: a line a batch size, of the first seed that has them all."""
+    """With the columns of `reports.figures.epochs`: a panel a seed, as a mean would hide the jumps; a line a size."""
     table = curves(results, METRIC, [home(results)])
-    counts = table.groupby("seed")["batch_size"].nunique()
-    table = table[table["seed"] == counts.idxmax()].sort_values(["batch_size", "epoch"])
-    return table.assign(panel="", line="n = " + table["batch_size"].astype(str))[epochs.COLUMNS]
+    panel = "seed " + table["seed"].astype(str)
+    table = table.assign(panel=panel, line="n = " + table["batch_size"].astype(str))
+    return table.sort_values(["seed", "batch_size", "epoch"])[epochs.COLUMNS]
 
 
 CLAIM = Claim(
@@ -80,9 +80,9 @@ CLAIM = Claim(
     figure=Figure(
         "figure-8",
         "Loss curves",
-        lambda _: "Training loss by epoch (mean over the epoch's steps) in one seed, a line a batch size.",
+        lambda _: "Training loss by epoch (mean over the epoch's steps): a panel a seed, a line a batch size.",
         data,
-        lambda table, _: epochs.chart(table, "training loss", spread=False),
+        lambda table, _: epochs.chart(table, "training loss"),
         "No trial is complete yet.",
     ),
     note="The curve's points are means over an epoch's steps, which hides what small batches jump within an epoch. "

@@ -9,15 +9,16 @@ from functools import partial
 import pandas as pd
 
 from reports.claims.shared.claim import Claim, Judgement, Missing, Part, above, all_of, below, single
-from reports.claims.shared.contrasts import FINAL
-from reports.claims.shared.evidence import curves, diverged, drawable, seeds
+from reports.claims.shared.contrasts import FINAL, GAIN
+from reports.claims.shared.evidence import caveats, curves, drawable, seeds
 from reports.claims.trainings.figure_8 import DEFINED
 from reports.figures import epochs
 from reports.figures.figure import Figure
 from reports.numerics.laws import fluctuation
+from reports.numerics.spread import spread_ratio
 from reports.results import Results
 from reports.tables.words import number, ranged
-from study.statistics import interval, spread_ratio
+from study.intervals import ANYWHERE, POSITIVE, Bounds, interval
 
 BASELINE, TRICK = "sgd", "sgd-first-epoch"
 PAPERS_WINDOW = 80  # epochs
@@ -33,6 +34,7 @@ class Quantity:
     unit: str
     scale: float
     better: int  # +1: more is better
+    differences: Bounds  # of two values
 
     def table(self, results: Results, arms: tuple[str, ...]) -> pd.DataFrame:
         """The curves at the largest batch size of both arms, in this unit."""
@@ -41,8 +43,8 @@ class Quantity:
         return largest.assign(value=self.scale * largest["value"])
 
 
-LOSS = Quantity("train/loss", "training loss", "loss", 1.0, -1)
-ACCURACY = Quantity("train/accuracy", "training accuracy", "percentage points", 100.0, +1)
+LOSS = Quantity("train/loss", "training loss", "loss", 1.0, -1, ANYWHERE)
+ACCURACY = Quantity("train/accuracy", "training accuracy", "percentage points", 100.0, +1, GAIN)
 
 
 def window(table: pd.DataFrame) -> int:
@@ -76,8 +78,10 @@ def decide_baseline(quantity: Quantity, results: Results) -> Judgement:
     deviation = single(float(spread), len(early))
     per_epoch = f"{quantity.unit} / epoch"
     parts = [
-        Part(f"fluctuation in epochs 1–{end}", interval(early), per_epoch),
-        Part(f"fluctuation in epochs {end + 1}–{int(table['epoch'].max())}", interval(late), per_epoch),
+        Part(f"fluctuation in epochs 1–{end}", interval(early, within=POSITIVE), per_epoch),
+        Part(
+            f"fluctuation in epochs {end + 1}–{int(table['epoch'].max())}", interval(late, within=POSITIVE), per_epoch
+        ),
         Part("standard deviation over seeds after the last epoch", deviation, quantity.unit),
     ]
     verb = {
@@ -88,7 +92,7 @@ def decide_baseline(quantity: Quantity, results: Results) -> Judgement:
     sentence = (
         f"The baseline's {quantity.name} {verb} in its first {end} epochs than afterwards: early minus late is "
         f"{ranged(effect.mean, effect.low, effect.high, per_epoch)} over {seeds(effect.n)}; after the last epoch the "
-        f"seeds' standard deviation is {number(deviation.mean)} {quantity.unit}.{diverged(results, [BASELINE])}"
+        f"seeds' standard deviation is {number(deviation.mean)} {quantity.unit}.{caveats(results, [BASELINE])}"
     )
     return Judgement(status, effect, per_epoch, sentence, tuple(parts))
 
@@ -101,7 +105,7 @@ def decide_trick(quantity: Quantity, results: Results) -> Judgement:
     smoother = interval((jumps(table, TRICK, 1, end) - jumps(table, BASELINE, 1, end)).dropna(), together)
     base, ours = final(table, BASELINE), final(table, TRICK)
     tighter = spread_ratio(ours, base, together)
-    better = interval((ours - base).dropna(), together)
+    better = interval((ours - base).dropna(), together, quantity.differences)
     if not smoother.n or not better.n:
         raise Missing("no seed is complete in both arms with enough epochs to tell their fluctuation")
     per_epoch, improves = f"{quantity.unit} / epoch", above if quantity.better > 0 else below
@@ -119,7 +123,7 @@ def decide_trick(quantity: Quantity, results: Results) -> Judgement:
     )
     sentence = (
         f"With a smaller batch in the first epoch the {quantity.name} is, against the baseline over "
-        f"{seeds(better.n)}, {told}.{diverged(results, [BASELINE, TRICK])}"
+        f"{seeds(better.n)}, {told}.{caveats(results, [BASELINE, TRICK])}"
     )
     return Judgement(status, better, quantity.unit, sentence, parts)
 
@@ -141,8 +145,8 @@ def _figure(name: str, quantity: Quantity, arm: str) -> Figure:
         name,
         f"{quantity.name.capitalize()} of several seeds",
         lambda _: (
-            f"{quantity.name.capitalize()} by epoch of {arm}. Thin: a seed; bold: mean; shaded: ± one standard "
-            "deviation over seeds. Dotted: the end of the epochs whose fluctuation is judged."
+            f"{quantity.name.capitalize()} by epoch of {arm}. Thin: a seed; bold: mean; shaded: from the lowest "
+            "to the highest seed. Dotted: the end of the epochs whose fluctuation is judged."
         ),
         drawable(partial(data, quantity, arm)),
         chart,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pandas as pd
 
 from reports.claims.shared.claim import Claim, Judgement, Missing, Part, above, below
-from reports.claims.shared.contrasts import BONFERRONI, FINAL, POINTS
-from reports.claims.shared.evidence import diverged, drawable, last, seeds, summary
+from reports.claims.shared.contrasts import BONFERRONI, FINAL, GAIN, POINTS
+from reports.claims.shared.evidence import caveats, drawable, last, seeds, summary
 from reports.figures import against
 from reports.figures.figure import Figure
 from reports.results import Results
 from reports.tables.words import ranged
-from study.statistics import simultaneous
+from study.intervals import simultaneous
 
 EPOCHS, STEPS = "sgd", "sgd-steps"
 NAMES = {EPOCHS: "as many epochs", STEPS: "as many steps"}
@@ -34,7 +34,7 @@ def decide(results: Results) -> Judgement:
     for arm, table in tables.items():
         if largest not in table or table[largest].dropna().empty:
             raise Missing(f"no seed of {arm} is complete at batch sizes {min(results.batch_sizes)} and {largest}")
-    by_epochs, by_steps = simultaneous([table[largest].dropna() for table in tables.values()])
+    by_epochs, by_steps = simultaneous([table[largest].dropna() for table in tables.values()], within=GAIN)
     parts = (
         Part(f"gap at {largest}, {NAMES[EPOCHS]}", by_epochs, POINTS, above(by_epochs)),
         Part(f"gap at {largest}, {NAMES[STEPS]}", by_steps, POINTS, below(by_steps, MARGIN)),
@@ -44,12 +44,12 @@ def decide(results: Results) -> Judgement:
         sentence = (
             f"With {NAMES[EPOCHS]} there is no gap beyond doubt at batch size {largest} ({told[0]}), so none to close."
         )
-        return Judgement("undecided", by_steps, POINTS, sentence + diverged(results, list(NAMES)), parts)
+        return Judgement("undecided", by_steps, POINTS, sentence + caveats(results, list(NAMES)), parts)
     status = below(by_steps, MARGIN)
     verb = {"confirmed": "vanishes", "refuted": "stays", "undecided": "may vanish or stay"}[status]
     sentence = (
         f"At batch size {largest} the gap to {min(results.batch_sizes)} is {told[0]} with {NAMES[EPOCHS]}; with "
-        f"{NAMES[STEPS]} it {verb}: {told[1]}, over {seeds(by_steps.n)}.{diverged(results, list(NAMES))}"
+        f"{NAMES[STEPS]} it {verb}: {told[1]}, over {seeds(by_steps.n)}.{caveats(results, list(NAMES))}"
     )
     return Judgement(status, by_steps, POINTS, sentence, parts)
 
@@ -57,7 +57,7 @@ def decide(results: Results) -> Judgement:
 @drawable
 def data(results: Results) -> pd.DataFrame:
     """With the columns of `reports.figures.against`: a line a budget."""
-    return pd.concat(summary(name, gap(results, arm)) for arm, name in NAMES.items())
+    return pd.concat(summary(name, gap(results, arm), GAIN) for arm, name in NAMES.items())
 
 
 CLAIM = Claim(

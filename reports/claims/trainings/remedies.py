@@ -8,13 +8,14 @@ from functools import partial
 import pandas as pd
 
 from reports.claims.shared.claim import Claim, Judgement, Missing, Part, Status, above, all_of
-from reports.claims.shared.contrasts import FINAL, HOLM, POINTS, gains, rows
-from reports.claims.shared.evidence import diverged, drawable, seeds
+from reports.claims.shared.contrasts import FINAL, GAIN, HOLM, POINTS, gains, rows
+from reports.claims.shared.evidence import caveats, drawable, seeds
 from reports.figures import effects
 from reports.figures.figure import Figure
+from reports.numerics.holm import holm
 from reports.results import Results
 from reports.tables.words import ranged
-from study.statistics import Estimate, holm
+from study.intervals import Estimate
 
 PLAIN, METRIC = "sgd", "test/accuracy"
 
@@ -32,8 +33,8 @@ ATTEMPTS: Classes = {
 }
 
 
-def tested(results: Results, classes: Classes) -> dict[str, Estimate]:
-    """Each arm's gain over plain SGD at the largest batch size, in percentage points, all tested together."""
+def by_arm(results: Results, classes: Classes) -> dict[str, pd.Series]:
+    """Each arm's gain over plain SGD at the largest batch size, in percentage points, one a seed."""
     samples: dict[str, pd.Series] = {}
     for arm in (arm for arms in classes.values() for arm in arms):
         try:
@@ -43,7 +44,12 @@ def tested(results: Results, classes: Classes) -> dict[str, Estimate]:
         samples[arm] = next(iter(by_size.values()))
     if not samples:
         raise Missing(f"no seed is complete in both {PLAIN} and another arm at batch size {max(results.batch_sizes)}")
-    return dict(zip(samples, holm(list(samples.values())), strict=True))
+    return samples
+
+
+def tested(samples: Mapping[str, pd.Series]) -> dict[str, Estimate]:
+    """The mean gain of each arm, all tested together."""
+    return dict(zip(samples, holm(list(samples.values()), within=GAIN), strict=True))
 
 
 def best_of(gains_: Mapping[str, Estimate], arms: Sequence[str]) -> tuple[Status, Estimate | None]:
@@ -58,7 +64,7 @@ def best_of(gains_: Mapping[str, Estimate], arms: Sequence[str]) -> tuple[Status
 
 
 def decide(classes: Classes, what: str, results: Results) -> Judgement:
-    found = tested(results, classes)
+    found = tested(by_arm(results, classes))
     verdicts = {name: best_of(found, arms) for name, arms in classes.items()}
     status = all_of(each for each, _ in verdicts.values())
     bests = [best for _, best in verdicts.values() if best is not None]
@@ -74,7 +80,7 @@ def decide(classes: Classes, what: str, results: Results) -> Judgement:
     listed = ", ".join(f"{arm} {ranged(each.mean, each.low, each.high)}" for arm, each in found.items())
     absent = [arm for arms in classes.values() for arm in arms if arm not in found]
     lacks = f" No complete seed to compare: {', '.join(absent)}." if absent else ""
-    sentence = f"{helping} {what} in percentage points: {listed}.{lacks}{diverged(results, results.arms)}"
+    sentence = f"{helping} {what} in percentage points: {listed}.{lacks}{caveats(results, results.arms)}"
     parts = tuple(
         Part(f"{name}: {arm}", found[arm], POINTS, above(found[arm]))
         for name, arms in classes.items()
@@ -86,12 +92,10 @@ def decide(classes: Classes, what: str, results: Results) -> Judgement:
 
 def data(classes: Classes, results: Results) -> pd.DataFrame:
     """With the columns of `reports.figures.effects`, a group a class."""
-    found = tested(results, classes)
+    samples = by_arm(results, classes)
+    found = tested(samples)
     return pd.concat(
-        rows({arm: pd.Series(dtype=float)}, [found[arm]], name)
-        for name, arms in classes.items()
-        for arm in arms
-        if arm in found
+        rows({arm: samples[arm]}, [found[arm]], name) for name, arms in classes.items() for arm in arms if arm in found
     )
 
 

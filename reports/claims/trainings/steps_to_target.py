@@ -8,13 +8,14 @@ import altair as alt
 import pandas as pd
 
 from reports.claims.shared.claim import Claim, Judgement, Missing, Part, above, within
-from reports.claims.shared.evidence import curves, diverged, drawable, home, images, seeds, sizes_of
+from reports.claims.shared.evidence import caveats, curves, drawable, home, images, seeds, sizes_of
 from reports.figures import look
+from reports.figures import seeds as seeds_
 from reports.figures.figure import Figure
 from reports.numerics.laws import crossing, local_exponents
 from reports.results import Results
 from reports.tables.words import ranged
-from study.statistics import interval, simultaneous
+from study.intervals import POSITIVE, interval, simultaneous
 
 METRIC = "val/accuracy"
 PERFECT, TOLERANCE = -1.0, 0.15
@@ -55,7 +56,7 @@ def decide(results: Results) -> Judgement:
         Part(f"local slope {a} → {b}", slope, "slope", within(slope, *band))
         for a, b, slope in zip(sizes, sizes[1:], slopes, strict=False)
     ]
-    parts += [Part(f"steps at {size}", interval(table[size].dropna()), "steps") for size in sizes]
+    parts += [Part(f"steps at {size}", interval(table[size].dropna(), within=POSITIVE), "steps") for size in sizes]
     status = above(bend)
     verb = {"confirmed": "diminish", "refuted": "grow", "undecided": "may or may not diminish"}[status]
     first, last_ = slopes[0], slopes[-1]
@@ -63,26 +64,32 @@ def decide(results: Results) -> Judgement:
         f"To reach {goal:.0%} validation accuracy, the returns of larger batches {verb}: the steps go as n to the "
         f"power {ranged(first.mean, first.low, first.high)} between {sizes[0]} and {sizes[1]} (perfect scaling: −1), "
         f"and {ranged(last_.mean, last_.low, last_.high)} between {sizes[-2]} and {sizes[-1]}, over "
-        f"{seeds(bend.n)}.{diverged(results, [home(results)])}"
+        f"{seeds(bend.n)}.{caveats(results, [home(results)])}"
     )
     return Judgement(status, bend, "slope", sentence, tuple(parts))
 
 
 @drawable
 def data(results: Results) -> pd.DataFrame:
-    """A row a batch size: steps with their interval, and perfect scaling from the smallest."""
+    """A row a batch size: steps with their interval, and perfect scaling from the smallest; below them the seeds."""
     _, table = steps(results)
     sizes = sizes_of(table)
     start = interval(table[sizes[0]].dropna()).mean
     rows = []
     for size in sizes:
-        each = interval(table[size].dropna())
+        each = interval(table[size].dropna(), within=POSITIVE)
         rows.append((size, each.mean, each.low, each.high, start * sizes[0] / size, each.n))
-    return pd.DataFrame(rows, columns=["batch_size", "mean", "low", "high", "perfect", "seeds"])
+    values = [
+        {"batch_size": size, "mean": value, "seed": seed}
+        for size in sizes
+        for seed, value in table[size].dropna().items()
+    ]
+    means = pd.DataFrame(rows, columns=["batch_size", "mean", "low", "high", "perfect", "seeds"])
+    return seeds_.below(means, values)
 
 
 def _chart(table: pd.DataFrame, _: Results) -> alt.LayerChart:
-    sizes = list(table["batch_size"])
+    sizes = list(seeds_.of_means(table)["batch_size"])
     names = ["measured", "perfect scaling"]
     colour = alt.Color("line:N", scale=alt.Scale(domain=names, range=list(look.COLOURS[:2])))
     x = alt.X(
@@ -97,16 +104,18 @@ def _chart(table: pd.DataFrame, _: Results) -> alt.LayerChart:
                      axis=look.LOG_AXIS)  # fmt: skip
 
     base = alt.Chart(table.assign(line=names[0])).encode(x=x, color=colour)
-    ideal = alt.Chart(table.assign(line=names[1])).encode(x=x, color=colour)
+    ideal = alt.Chart(seeds_.of_means(table).assign(line=names[1])).encode(x=x, color=colour)
+    means = base.transform_filter(seeds_.MEANS)
     tooltip = [
         "batch_size:Q",
         *(alt.Tooltip(f"{each}:Q", format=".4~g") for each in ("mean", "low", "high", "perfect")),
     ]
     return alt.layer(
         ideal.mark_line(strokeDash=[7, 4], strokeWidth=2).encode(y=y("perfect")),
-        base.mark_line(strokeWidth=1.4).encode(y=y("mean")),
-        base.mark_rule(strokeWidth=2).encode(y=y("low"), y2="high:Q"),
-        base.mark_point(filled=True, size=70, opacity=1).encode(y=y("mean"), tooltip=tooltip),
+        means.mark_line(strokeWidth=1.4).encode(y=y("mean")),
+        seeds_.points(base, y=y("mean")),
+        base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2).encode(y=y("low"), y2="high:Q"),
+        means.mark_point(filled=True, size=70, opacity=1).encode(y=y("mean"), tooltip=tooltip),
     ).properties(width=look.WIDTH - 60, height=300)
 
 
