@@ -30,9 +30,9 @@ class Registry(Generic[T]):
 
     @cached_property
     def _entries(self) -> dict[str, EntryPoint]:
-        found: dict[str, EntryPoint] = {}
+        entries: dict[str, EntryPoint] = {}
         for entry in entry_points(group=self.group):
-            other = found.setdefault(entry.name, entry)
+            other = entries.setdefault(entry.name, entry)
             if other.value != entry.value:
                 raise Refused(
                     f"plug-in {self.group}",
@@ -40,7 +40,7 @@ class Registry(Generic[T]):
                     f"is registered twice, as {other.value} and as {entry.value}",
                     "uninstall or rename one of them",
                 )
-        return found
+        return entries
 
     def names(self) -> list[str]:
         return sorted(self._entries)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from tests.trainables.conftest import SEED
 from trainables.seeds import derive, generator, reseed
 
 
@@ -24,3 +25,9 @@ def test_reseeding_gives_torchs_own_numbers() -> None:
         expected = torch.rand(3)
         reseed(torch.device("cpu"), 7)
         assert torch.equal(torch.rand(3), expected)
+
+
+def test_tests_draw_from_a_seed() -> None:
+    """So that none of them fails once in a thousand runs."""
+    assert torch.initial_seed() == SEED
+    assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(SEED)))

@@ -100,7 +100,7 @@ class Pass(Observer):
     def before_epoch(self, epoch: int) -> None:
         self.measuring = True
         self.images = 0  # of the step
-        self.seen = 0  # micro-batches of full size
+        self.count = 0  # of the micro-batches of full size so far
         self.pending: dict[int, Tensor] = {}  # by batch size, the batch that waits for its neighbour
         self.absolute: dict[int, Tensor] = {}  # by batch size: sum over batches of the layers' E|g|
         self.square: dict[int, Tensor] = {}
@@ -118,8 +118,8 @@ class Pass(Observer):
             return
         g *= self.images / self.size
         half = self.images // self.size // 2
-        self.halves[self.seen >= half].add(g)
-        self.seen += 1
+        self.halves[self.count >= half].add(g)
+        self.count += 1
         n = self.size
         self._measure(n, g, half)
         while n in self.pending:
@@ -130,7 +130,7 @@ class Pass(Observer):
 
     def _measure(self, n: int, g: Tensor, half: int) -> None:
         """Takes a batch of n into the measured ones if it lies in the first half, or is the first of its size."""
-        if self.seen > half and n in self.batches:
+        if self.count > half and n in self.batches:
             return
         self.absolute[n] = self.absolute.get(n, 0) + self.layers.means(g.abs())
         self.square[n] = self.square.get(n, 0) + self.layers.means(g.square())

@@ -29,7 +29,7 @@ def test_the_papers_constant_is_not_the_folded_normals() -> None:
     """(3): at μ = 0, E|g| = s√(2/π), not 2s/√π."""
     law = float(folded_normal(torch.zeros(1).double(), torch.ones(1).double()))
     assert law == pytest.approx(math.sqrt(2 / math.pi), **CLOSE)
-    assert law == pytest.approx(2 / math.sqrt(math.pi) / math.sqrt(2), **CLOSE)
+    assert law != pytest.approx(2 / math.sqrt(math.pi), rel=0.2)
 
 
 @pytest.mark.parametrize("images", [128, 135])
