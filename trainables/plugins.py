@@ -6,6 +6,7 @@ are what a spec may write under that name, its methods do the work.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -55,6 +56,27 @@ class Registry(Generic[T]):
             raise Refused(field, name, f"none of the {kind} is called so", nearest(name, self._entries))
         loaded: T = self._entries[name].load()
         return loaded
+
+
+def check_hooks(plugin: type, base: type) -> None:
+    """Raises Refused where a hook that `plugin` overrides is not called as `base` says.
+
+    Hooks are called by position, so one written for other parameters would go wrong, or worse, would not.
+    """
+    for name, usual in vars(base).items():
+        own = vars(plugin).get(name)
+        if name.startswith("_") or not inspect.isfunction(usual) or not inspect.isfunction(own):
+            continue
+        called, takes = (list(inspect.signature(hook).parameters.values())[1:] for hook in (usual, own))
+        if any(one.kind is one.VAR_POSITIONAL for one in takes):
+            continue
+        if [one.name.lstrip("_") for one in takes] != [one.name for one in called]:
+            raise Refused(
+                f"plug-in {plugin.__module__}.{plugin.__qualname__}",
+                f"{name}({', '.join(one.name for one in takes)})",
+                f"is called as {name}({', '.join(one.name for one in called)})",
+                "give it these parameters; CHANGELOG.md says what they hold",
+            )
 
 
 @dataclass(frozen=True)

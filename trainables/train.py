@@ -23,7 +23,7 @@ from trainables.seeds import derive, generator, reseed
 from trainables.step import Part, Step
 
 EVALUATION_BATCH = 500
-CHECK_EVERY = {"cpu": 1, "cuda": 20}  # steps between looks at the loss: on a GPU each one waits for it
+CHECK_EVERY = {"cpu": 1, "cuda": 20}  # steps between checks that the loss is finite: each makes the host wait for a GPU
 
 
 class Diverged(Exception):
@@ -59,7 +59,7 @@ def check_batch_sizes(config: TrialConfig, images: int) -> None:
         )  # fmt: skip
 
 
-Backward = Callable[[Tensor, Tensor, Tensor], None]  # of the loss (), the logits (n, classes), the weights (n,)
+Backward = Callable[[Tensor, Tensor, Tensor], None]  # is given a loss, its logits (n, classes) and its weights (n,)
 
 
 def plain_backward(loss: Tensor, logits: Tensor, weights: Tensor) -> None:  # noqa: ARG001
@@ -103,10 +103,10 @@ class Trial:
             Batches(split, mean, std, self.device, dtype) for split in (splits.train, splits.validation, splits.test)
         )
         self.statistics = BatchNormStatistics(self.model)
-        self.epoch = 0  # completed
-        self.steps = 0  # completed
-        self.rows: list[dict[str, float]] = []  # metrics by completed epoch
-        self._uniform: dict[int, Tensor] = {}  # weights of batches of n samples
+        self.epoch = 0  # how many are completed
+        self.steps = 0  # how many are completed, over all epochs
+        self.rows: list[dict[str, float]] = []  # each completed epoch's metrics
+        self._uniform: dict[int, Tensor] = {}  # by n: the weights of n samples that no trick weighs
         self.observers = {name: probe.start(self) for name, probe in config.probe.items()}
         self.hooks = Hooks(self.observers.values())
 
@@ -170,8 +170,6 @@ class Trial:
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.steps, self.rows = state["epoch"], state["steps"], list(state["rows"])
 
-    # One epoch, one step, one part; each is stated before it is taken.
-
     def train_epoch(self, epoch: int) -> dict[str, float]:
         """Takes the steps of `epoch` (from 1); returns what they and the probes measured.
 
@@ -201,7 +199,7 @@ class Trial:
     def step(self, epoch: int, number: int, steps: int, images: Tensor) -> Step:
         """Step `number` (from 0) of the `steps` in `epoch`, over the training images at `images` (n,).
 
-        Stated, not yet taken: that are `gradient` and then `move`.
+        This states the step; `gradient` and then `move` take it.
         """
         rate = self._full_rate() * self.config.schedule.at(epoch - 1 + number / steps, 1 / steps, self.config.epochs)
         for trick in self.config.trick.values():

@@ -9,6 +9,8 @@ from trainables.config import TrialConfig, flatten, merge, unflatten
 from trainables.errors import Refused, explain
 from trainables.optimizers import optimizers
 from trainables.plugins import Registry
+from trainables.probes import Observer
+from trainables.tricks import Trick
 
 
 def registry(monkeypatch, *values: tuple[str, str]) -> Registry:
@@ -89,3 +91,28 @@ def test_merge_goes_deep_and_another_name_starts_afresh():
 
 def test_flatten_keeps_empty_mappings_below_the_top():
     assert dict(flatten({"a": {"b": {}, "c": 1}, "d": {}})) == {"a/b": {}, "a/c": 1}
+
+
+def test_a_trick_written_for_other_parameters_is_refused():
+    """It would compare a step with an epoch, and do nothing without a word."""
+    rule = r"before_step\(epoch, optimizer\)': is called as before_step\(step, optimizer\); give it these parameters"
+    with pytest.raises(Refused, match=rule):
+
+        class Old(Trick):
+            def before_step(self, epoch, optimizer): ...
+
+
+def test_an_observer_written_for_other_parameters_is_refused():
+    rule = r"plug-in .*Old = 'after_part\(weights\)': is called as after_part\(part\); give it these parameters"
+    with pytest.raises(Refused, match=rule):
+
+        class Old(Observer):
+            def after_part(self, weights): ...
+
+
+def test_a_hook_may_leave_parameters_unnamed():
+    class Careless(Observer):
+        def after_part(self, _part): ...
+        def before_step(self, *_): ...
+
+    assert Careless().after_part(None) is None

@@ -7,14 +7,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainables.data.batches import Batches
-from trainables.plugins import Registry
+from trainables.plugins import Registry, check_hooks
 from trainables.settings import Settings
 from trainables.step import Part, Step
 from trainables.tricks import Trick
@@ -69,11 +69,16 @@ class Subject(Protocol):
 class Observer:
     """What a probe does during one trial. It keeps nothing across epochs, so a resumed trial measures the same.
 
-    The hooks below are in the loop's order; one that is not overridden costs nothing.
+    The hooks below are in the loop's order; one that is not overridden costs nothing. Raises Refused where a subclass
+    gives one other parameters.
     """
 
+    def __init_subclass__(cls, **words: Any) -> None:
+        super().__init_subclass__(**words)
+        check_hooks(cls, Observer)
+
     def before_epoch(self, epoch: int) -> None:
-        """`epoch` counts from 1."""
+        """The epoch, counted from 1, is about to begin."""
 
     def before_backward(self, part: Part) -> None:
         """The graph of a part's loss, before its backward pass: leave it whole."""
@@ -91,7 +96,7 @@ class Observer:
         """The optimizer has moved the parameters; a trick may yet. The step's gradient is still in `p.grad`."""
 
     def after_epoch(self) -> dict[str, float]:
-        """What the epoch showed, by layer (a parameter's name) or quantity; then start afresh."""
+        """The epoch's values, by layer (a parameter's name) or quantity. The next epoch starts from nothing."""
         return {}
 
 

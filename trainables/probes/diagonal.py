@@ -14,20 +14,20 @@ from trainables.probes.layers import Layers
 from trainables.settings import about
 from trainables.step import Part, Step
 
-Estimate = Literal["gnb", "hutchinson"]
+Estimator = Literal["gnb", "hutchinson"]
 DrawCount = Annotated[
     int, about("", "random draws that an estimate takes at least, spread over the step's micro-batches", ge=1)
 ]
 
 
 class FirstStep(Observer):
-    """Sums the estimates h (k,) of each part's loss; a subclass says what it makes of them.
+    """Estimates the diagonal h (k,) of the step's loss as the sum over its parts; a subclass makes its values of it.
 
-    One draw's h is about χ² with one degree of freedom times the truth, so medians and means of 1/h want several; each
-    part's is another, for the parts' diagonals add up.
+    One draw's h is the truth times roughly a χ² variable of one degree of freedom, so medians and means of 1/h need
+    several draws. Every part is drawn anew, so a step of several parts needs fewer draws of each.
     """
 
-    def __init__(self, trial: Subject, layers: Layers, estimates: Sequence[Estimate], draws: int) -> None:
+    def __init__(self, trial: Subject, layers: Layers, estimates: Sequence[Estimator], draws: int) -> None:
         self.trial, self.layers, self.estimates, self.draws = trial, layers, estimates, draws
         self.measuring = False
         self.values: dict[str, float] = {}
@@ -52,7 +52,7 @@ class FirstStep(Observer):
                 signs = curvature.random_signs(params, self.generator)
                 self._add("hutchinson", curvature.hutchinson(grads, params, signs, retain=True), draws)
 
-    def _add(self, estimate: Estimate, diagonal: list[Tensor], draws: int) -> None:
+    def _add(self, estimate: Estimator, diagonal: list[Tensor], draws: int) -> None:
         self.diagonals[estimate] = self.diagonals.get(estimate, 0) + self.layers.flat(diagonal) / draws
 
     def before_step(self, step: Step) -> None:

@@ -23,11 +23,11 @@ class TwoSizes(Observer):
 
     def before_epoch(self, epoch: int) -> None:
         self.left = self.steps
-        self.rows: list[Tensor] = []  # a step each: |g|² and 1/n of the small batches, then of the whole
+        self.rows: list[Tensor] = []  # of each step: mean g² and 1/n of its small batches, then of the whole batch
         self._forget_step()
 
     def _forget_step(self) -> None:
-        self.parts: list[Tensor] = []  # (|g|², 1/n) of each small batch
+        self.parts: list[Tensor] = []  # mean g² and 1/n of each small batch
         self.weights: list[Tensor] = []
 
     def after_part(self, part: Part) -> None:
@@ -47,23 +47,18 @@ class TwoSizes(Observer):
         self._forget_step()
 
     def _sizes(self, g: Tensor, weights: Tensor) -> Tensor:
-        """(mean g² over the net's entries, 1/n) of a batch whose samples weigh `weights`: n are those kept."""
+        """Mean g² over the net's entries, and 1/n: n samples of the batch have a weight above 0. Shape (2,)."""
         inverse = (weights.square().sum() / weights.sum().square()).double()
         return torch.stack([self.layers.means(g.square())[-1], inverse])
 
     def _samples(self, step: Step, weights: Tensor) -> list[Tensor]:
-        """The same of single samples, as many as asked for of those kept."""
+        """`_sizes` of single samples, the first `samples` of those that no trick has dropped."""
         losses = self.trial.losses(step, weights.nonzero().flatten()[: self.samples])
-        one = torch.ones(1, device=losses.device)
-        return [
-            self._sizes(
-                self.layers.flat(
-                    torch.autograd.grad(loss, self.layers.params, retain_graph=True, allow_unused=True)
-                ),
-                one,
-            )
-            for loss in losses
-        ]  # fmt: skip
+        one, sizes = torch.ones(1, device=losses.device), []
+        for loss in losses:
+            g = torch.autograd.grad(loss, self.layers.params, retain_graph=True, allow_unused=True)
+            sizes.append(self._sizes(self.layers.flat(g), one))
+        return sizes
 
     def after_epoch(self) -> dict[str, float]:
         small, inverse_small, whole, inverse_whole = torch.stack(self.rows).mean(0).tolist()

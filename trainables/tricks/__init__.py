@@ -7,17 +7,22 @@ training as it was. Epochs count from 1.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 
-from trainables.plugins import Registry
+from trainables.plugins import Registry, check_hooks
 from trainables.settings import Settings
 from trainables.step import Step
 
 
 class Trick(Settings):
-    """A trick plug-in."""
+    """A trick plug-in. Raises Refused where a subclass gives a hook other parameters."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **words: Any) -> None:
+        check_hooks(cls, Trick)
 
     def resize(self, epoch: int, n: int, images: int) -> int:
         """The batch size of `epoch`, given the one so far and the size of the training split."""
