@@ -66,7 +66,7 @@ class Batches:
         images = self.images[index]
         if draws is not None:
             images = crop_and_flip(images, draws)
-        floats = (images.to(self.dtype) - self.mean) * self.inverse_std
+        floats = images.to(self.dtype).sub_(self.mean).mul_(self.inverse_std)  # a copy of the bytes, so in place
         return floats.contiguous(memory_format=self.layout), self.labels[index]
 
 
