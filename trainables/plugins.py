@@ -44,6 +44,7 @@ class Registry(Generic[T]):
         return entries
 
     def names(self) -> list[str]:
+        """The registered names, in alphabetical order."""
         return sorted(self._entries)
 
     def __contains__(self, name: str) -> bool:

@@ -29,6 +29,7 @@ class Split:
         return len(self.labels)
 
     def take(self, index: NDArray[np.intp]) -> Split:
+        """The images and labels at `index` (n,), as a copy."""
         return Split(np.ascontiguousarray(self.images[index]), np.ascontiguousarray(self.labels[index]))
 
 

@@ -23,10 +23,12 @@ class Draws(NamedTuple):
 
     @classmethod
     def sample(cls, n: int, generator: torch.Generator) -> Draws:
+        """The augmentation of n images, drawn on the CPU."""
         offsets = torch.randint(2 * PADDING + 1, (n, 2), generator=generator)
         return cls(offsets, torch.rand(n, generator=generator) < 0.5)
 
     def part(self, rows: slice) -> Draws:
+        """The augmentation of the images at `rows`."""
         return Draws(self.offsets[rows], self.flips[rows])
 
 

@@ -11,6 +11,8 @@ from trainables.probes.layers import ENTRIES, Entries, Layers
 
 
 class LayerRadii(FirstStep):
+    """Medians of the radii by layer, from the diagonals of the first step."""
+
     def measure(self, g: Tensor) -> dict[str, float]:
         radii = {estimate: radius(g, h, FLOOR) for estimate, h in self.diagonals.items()}
         radii["w-over-g"] = (self.layers.weights() / g).abs()

@@ -14,6 +14,8 @@ from trainables.settings import about
 
 
 class MeanDistance(FirstStep):
+    """Mean distances by layer, from the diagonal of the first step."""
+
     def __init__(self, trial: Subject, layers: Layers, draws: int, floor: float) -> None:
         super().__init__(trial, layers, ("gnb",), draws)
         self.floor = floor

@@ -8,6 +8,8 @@ from trainables.step import Step
 
 
 class MeanGradient(Observer):
+    """E|g| of every step, by layer, averaged over the epoch."""
+
     def __init__(self, layers: Layers) -> None:
         self.layers, self.averages = layers, Averages(layers)
         self.fresh = False  # whether the trial's first step is still to come

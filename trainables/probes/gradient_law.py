@@ -36,6 +36,7 @@ class Moments:
         self.count, self.sum, self.squares = 0, torch.zeros(()), torch.zeros(())
 
     def add(self, x: Tensor) -> None:
+        """Takes one more vector (k,) in."""
         if not self.count:
             self.sum, self.squares = torch.zeros_like(x), torch.zeros_like(x)
         self.count += 1
@@ -52,10 +53,12 @@ class Moments:
 
     @property
     def mean(self) -> Tensor:
+        """Of the vectors (k,)."""
         return self.sum / self.count
 
     @property
     def variance(self) -> Tensor:
+        """Of the vectors (k,), with n - 1 in the denominator."""
         return (self.squares - self.sum.square() / self.count).clamp_min_(0) / (self.count - 1)
 
 

@@ -7,6 +7,8 @@ from trainables.probes import Observer, Probe, Subject
 
 
 class GuardCounts(Observer):
+    """Reads the optimizer's counts after an epoch, and sets them to 0."""
+
     def __init__(self, trial: Subject) -> None:
         self.optimizer = trial.optimizer
 

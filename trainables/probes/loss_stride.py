@@ -8,6 +8,8 @@ from trainables.step import Step
 
 
 class MeanLossStride(Observer):
+    """lr · E(g²) of every step, and E(g²) alone, by layer, averaged over the epoch."""
+
     def __init__(self, layers: Layers) -> None:
         self.layers, self.averages = layers, Averages(layers)
 

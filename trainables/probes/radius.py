@@ -7,6 +7,8 @@ from trainables.probes import Observer, Probe, Subject
 
 
 class LastRadii(Observer):
+    """Reads the optimizer's radii after an epoch."""
+
     def __init__(self, trial: Subject) -> None:
         self.optimizer = trial.optimizer
 

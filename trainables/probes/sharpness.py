@@ -53,6 +53,8 @@ def _unit(a: Vector) -> Vector:
 
 
 class LargestEigenvalue(Observer):
+    """λ_max after an epoch, over a fixed choice of training images."""
+
     def __init__(self, trial: Subject, images: int, tolerance: float, iterations: int) -> None:
         self.trial, self.tolerance, self.iterations = trial, tolerance, iterations
         count = min(images, len(trial.train))

@@ -8,6 +8,8 @@ from trainables.step import Step
 
 
 class MeanStride(Observer):
+    """E|Δw| of every step, by layer, averaged over the epoch."""
+
     def __init__(self, layers: Layers) -> None:
         self.layers, self.averages = layers, Averages(layers)
         self.steps = 0
