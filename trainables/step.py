@@ -31,8 +31,8 @@ class Step:
     micro_batch: int
 
     @cached_property
-    def rows(self) -> tuple[slice, ...]:
-        """The rows of `images` that each part takes: consecutive, `micro_batch` long but for the last."""
+    def slices(self) -> tuple[slice, ...]:
+        """The slice of `images` that each part takes: consecutive, `micro_batch` long but for the last."""
         n = len(self.images)
         return tuple(slice(start, min(start + self.micro_batch, n)) for start in range(0, n, self.micro_batch))
 

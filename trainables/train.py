@@ -219,12 +219,12 @@ class Trial:
         self.optimizer.zero_grad(set_to_none=True)
         ranked = any(trick.selects(step.epoch) for trick in self.config.trick.values())
         weights = None if ranked else self._equal_weights(len(step.images))
-        if ranked and len(step.rows) > 1:  # rank the whole batch first; a single part ranks its own losses
+        if ranked and len(step.slices) > 1:  # rank the whole batch first; a single part ranks its own losses
             with torch.no_grad(), self.statistics.kept():
-                weights = self._weights(step, torch.cat([self._forward(step, rows)[0] for rows in step.rows]))
+                weights = self._weights(step, torch.cat([self._forward(step, rows)[0] for rows in step.slices]))
         total, hits = [], torch.zeros((), device=self.device)
-        with self.statistics.moved_once(len(step.rows)) as next_part:
-            for rows in step.rows:
+        with self.statistics.moved_once(len(step.slices)) as next_part:
+            for rows in step.slices:
                 losses, logits, labels = self._forward(step, rows)
                 own = self._weights(step, losses.detach()) if weights is None else weights[rows]
                 self._backward(Part(step, (losses * own).sum(), logits, own))

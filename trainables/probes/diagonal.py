@@ -41,7 +41,7 @@ class FirstStep(Observer):
     def before_backward(self, part: Part) -> None:
         if not self.measuring:
             return
-        params, draws = self.layers.params, -(-self.draws // len(part.step.rows))
+        params, draws = self.layers.params, -(-self.draws // len(part.step.slices))
         if "gnb" in self.estimates:
             for _ in range(draws):
                 diagonal = curvature.gauss_newton_bartlett(part.logits, part.weights, params, self.generator)

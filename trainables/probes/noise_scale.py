@@ -34,7 +34,7 @@ class TwoSizes(Observer):
         if not self.left:
             return
         self.weights.append(part.weights)
-        if len(part.step.rows) > 1 and bool(part.weights.any()):
+        if len(part.step.slices) > 1 and bool(part.weights.any()):
             self.parts.append(self._sizes(self.layers.gradients() / part.weights.sum(), part.weights))
 
     def before_step(self, step: Step) -> None:
