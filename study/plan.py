@@ -242,4 +242,4 @@ def load_data(plan: Iterable[Cell], known: dict[str, Splits] | None = None) -> d
 
 def data_key(config: TrialConfig) -> str:
     """Equal for configurations that read the same splits."""
-    return json.dumps({key: value for key, value in config.data.model_dump().items() if key != "augment"})
+    return json.dumps(config.data.model_dump(exclude={"augment", "normalisation"}))

@@ -97,7 +97,7 @@ class Trial:
         # an optimizer that needs curvature runs the backward pass itself
         optimizer = self.optimizer
         self.backward: Backward = optimizer.backward if isinstance(optimizer, RunsBackward) else plain_backward
-        mean, std = normalisation(splits.train)
+        mean, std = normalisation(splits.train, config.data.normalisation)
         dtype = next(self.model.parameters()).dtype
         self.train, self.validation, self.test = (
             Batches(split, mean, std, self.device, dtype) for split in (splits.train, splits.validation, splits.test)

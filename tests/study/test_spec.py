@@ -8,6 +8,7 @@ from study.plan import cells
 from study.sources import builtin
 from study.spec import Collection, Spec, load, parse
 from tests.study.commands import SMOKE
+from trainables.config import flatten
 from trainables.errors import Refused
 
 STUDIES = [name for name in builtin() if "studies:" not in builtin()[name].read_text()]
@@ -61,6 +62,70 @@ def test_the_small_section_gives_the_twin_that_was_a_file_of_its_own():
     for before, after in zip(cells(old), cells(new), strict=True):
         assert (before.name, before.typical.hash()) == (after.name, after.typical.hash())
         assert before.space == after.space
+
+
+BEYOND = {"fixed-steps", "steps-to-target", "nesterov"}  # the only studies with claims that are not the paper's
+PAPER = [name for name in STUDIES if load(name).claims and name not in BEYOND]
+LAWS = {"figure-3", "figure-9", "strides", "figure-4", "figure-7", "section-5.1"}
+# A small machine's size decides the net's width, the images and what is counted in them; all else is the setting.
+SIZE = re.compile(
+    r"name|batch_sizes|baseline/batch_size|confirm/seeds|search/trials|resources/.+|base/(micro_batch|precision)"
+    r"|(base|arms/[^/]+)/(model/width|data/(train_size|test_size|validation|split_seed)|epochs(/value|/at)?"
+    r"|optimizer/lr/at|schedule/warmup_epochs(/value|/at)?|trick/\w+/(batch_size|epochs|every))"
+)
+
+
+def beyond_size(plain, small):
+    """The paths at which two specs differ in more than size."""
+    before, after = (dict(flatten(spec.model_dump(mode="json"))) for spec in (plain, small))
+    differ = {key for key in {**before, **after} if before.get(key, ...) != after.get(key, ...)}
+    return sorted(key for key in differ if not SIZE.fullmatch(key))
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_small_twin_of_the_paper_differs_in_size_alone(name):
+    assert beyond_size(load(name), load(name, scale="small")) == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "base/model/init=kaiming",
+        "base/model/dropout=0",
+        "base/optimizer/momentum=0",
+        "base/optimizer/lr/value=0.1",
+        "base/optimizer/lr/exponent=0.5",
+        "base/schedule/name=cosine",
+        "base/data/augment=false",
+        "arms/sgd-first-epoch/trick/first_epoch/lr=0.1",
+        "arms/own={}",
+        "claims=[figure-11]",
+    ],
+)
+def test_a_twin_in_another_setting_would_be_seen(changed):
+    small = load("first-epoch", scale="small", overrides=[changed])
+    assert beyond_size(load("first-epoch"), small)
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_papers_studies_stand_on_its_setting_of_record(name):
+    spec = load(name)
+    resnet = spec.base["model"]["name"] == "resnet18"
+    for cell in cells(spec):
+        trial = cell.typical
+        assert trial.model.init == ("torchvision" if resnet else "torch")
+        assert trial.optimizer.momentum == (0 if name in LAWS else 0.9)
+        assert resnet or cell.arm == "dropout" or trial.model.dropout == (0 if name in LAWS else 0.5)
+        assert cell.arm == "one-cycle" or trial.schedule.name == "constant"
+        assert trial.data.augment
+    assert resnet or spec.base["optimizer"]["lr"] == {"value": 0.05, "at": 8192, "scale": "power", "exponent": 0.83}
+
+
+@pytest.mark.parametrize("name", ["sweep", "strides", "figure-10", "section-3.1", "first-epoch", "section-5.2"])
+def test_the_rate_goes_through_the_papers_two_points(name):
+    spec = load(name, overrides=["batch_sizes=[512, 8192]", "baseline/batch_size=512", "base/micro_batch=512"])
+    rates = {cell.batch_size: cell.typical.optimizer.lr for cell in cells(spec)}
+    assert rates == {512: pytest.approx(0.005, rel=0.01), 8192: 0.05}
 
 
 BASE = """

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tiny import noise_splits
+from tests.tiny import config, noise_splits
 from trainables.data import Split, datasets
 from trainables.data.batches import Batches, Draws, crop_and_flip, normalisation
 from trainables.data.cifar10 import CIFAR10
 from trainables.data.digits import Digits
 from trainables.errors import Refused
+from trainables.train import Trial
 
 
 def key(split: Split) -> set[bytes]:
@@ -104,6 +105,22 @@ def test_batches_are_normalised_by_the_training_split():
     assert images.mean((0, 2, 3)).numpy() == pytest.approx(np.zeros(3), abs=1e-4)
     assert images.std((0, 2, 3), correction=0).numpy() == pytest.approx(np.ones(3), abs=1e-4)
     assert (labels.numpy() == splits.train.labels).all()
+
+
+def test_without_normalisation_pixels_lie_between_0_and_1():
+    splits = noise_splits(train=200)
+    raw = normalisation(splits.train, "none")
+    images, _ = Batches(splits.train, *raw, torch.device("cpu")).take(slice(None))
+    assert images.numpy() == pytest.approx(splits.train.images / np.float32(255))
+
+
+def test_a_trial_feeds_its_net_as_data_normalisation_says():
+    ranges = {}
+    for kind in ("channel", "none"):
+        trial = Trial(config(data={"name": "digits", "normalisation": kind}), noise_splits())
+        ranges[kind] = trial.train.take(slice(None))[0]
+    assert ranges["channel"].min() < -1
+    assert 0 <= ranges["none"].min() < 0.01 < 0.99 < ranges["none"].max() <= 1
 
 
 def test_shared_read_only_images_are_never_written(recwarn):

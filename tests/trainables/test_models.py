@@ -1,10 +1,11 @@
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from trainables.errors import Refused
 from trainables.models import models
-from trainables.models.alexnet import AlexNetSettings
+from trainables.models.alexnet import AlexNet, AlexNetSettings
 from trainables.models.resnet18 import ResNet18Settings
 
 
@@ -45,11 +46,71 @@ def test_resnet_sees_the_whole_image_in_its_first_stage():
     assert seen == [(32, 32)]
 
 
-def test_kaiming_gives_relu_layers_their_variance_and_zero_biases():
+def layers(net: nn.Module) -> list[nn.Conv2d | nn.Linear]:
+    return [module for module in net.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+
+
+def fans(layer: nn.Conv2d | nn.Linear) -> tuple[int, int]:
+    """Inputs and outputs of one weight's neuron."""
+    each = layer.weight[0, 0].numel()
+    return layer.weight.shape[1] * each, layer.weight.shape[0] * each
+
+
+VARIANCES = {
+    "torch": lambda into, _: 1 / (3 * into),  # uniform in ±1/√fan_in
+    "xavier": lambda into, out: 2 / (into + out),
+    "kaiming": lambda into, _: 2 / into,
+    "kaiming_small_head": lambda into, _: 2 / into,
+}
+
+
+@pytest.mark.parametrize("settings", [AlexNetSettings, ResNet18Settings])
+@pytest.mark.parametrize("init", VARIANCES)
+def test_every_layer_starts_with_the_variance_of_its_initialisation(settings, init):
     torch.manual_seed(0)
-    layer = AlexNetSettings(width=0.5).build(10).classifier[4]
-    assert layer.weight.var().item() == pytest.approx(2 / layer.in_features, rel=0.02)
-    assert not layer.bias.any()
+    *body, head = layers(settings(width=0.5, init=init).build(10))
+    for layer in body:
+        assert layer.weight.var().item() == pytest.approx(VARIANCES[init](*fans(layer)), rel=0.1)
+    expected = 0.01**2 if init == "kaiming_small_head" else VARIANCES[init](*fans(head))
+    assert head.weight.var().item() == pytest.approx(expected, rel=0.1)
+    assert bool(head.bias.any()) == (init == "torch")
+
+
+def test_a_small_head_starts_near_chance_and_kaimings_does_not():
+    images, labels = torch.randn(256, 3, 32, 32), torch.arange(256) % 10
+    loss = {}
+    for init in VARIANCES:
+        torch.manual_seed(0)
+        net = AlexNetSettings(width=0.125, dropout=0, init=init).build(10)
+        loss[init] = nn.functional.cross_entropy(net(images), labels).item()
+    assert loss["torch"] == pytest.approx(2.30, abs=0.01)
+    assert loss["xavier"] == pytest.approx(2.30, abs=0.1)
+    assert 2.30 <= loss["kaiming_small_head"] < 2.6 < 3 < loss["kaiming"]
+
+
+def test_alexnets_torch_start_is_what_torch_draws():
+    torch.manual_seed(0)
+    plain = AlexNet(10, 0.125, 0.0)
+    torch.manual_seed(0)
+    ours = AlexNetSettings(width=0.125, dropout=0, init="torch").build(10)
+    for before, after in zip(plain.parameters(), ours.parameters(), strict=True):
+        assert torch.equal(before, after)
+
+
+def test_resnet18_starts_as_torchvision_builds_it():
+    from torchvision.models import resnet18
+
+    torch.manual_seed(0)
+    theirs, ours = resnet18(num_classes=10), ResNet18Settings().build(10)
+    for before, after in zip(layers(theirs)[1:], layers(ours)[1:], strict=True):  # the stem is another
+        assert after.weight.var().item() == pytest.approx(before.weight.var().item(), rel=0.1)
+    assert ResNet18Settings().identity() == {"name": "resnet18", "width": 1.0}
+
+
+@pytest.mark.parametrize("settings", [AlexNetSettings, ResNet18Settings])
+def test_an_unknown_initialisation_is_refused(settings):
+    with pytest.raises(ValidationError, match=r"init\n.*'torch', 'xavier', 'kaiming' or 'kaiming_small_head'"):
+        settings(init="he")
 
 
 def test_dropout_is_what_the_settings_say():

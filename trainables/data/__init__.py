@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,9 @@ class Splits:
     classes: int
 
 
+Normalisation = Literal["channel", "none"]
+
+
 class Data(Settings):
     """A data set plug-in."""
 
@@ -58,6 +61,10 @@ class Data(Settings):
     ] = 0.1
     split_seed: Annotated[int, about("", "seed of the splits, and of nothing else", ge=0, lt=2**32)] = 0
     augment: Annotated[bool, about("", "random crop with padding 4, and horizontal flip")] = False
+    normalisation: Annotated[
+        Normalisation,
+        about("", "channel: mean 0 and deviation 1 by channel; none: pixels in [0, 1]", introduced="channel"),
+    ] = "channel"
 
     def read(self) -> tuple[Split, Split]:
         """The whole training and test set. Raises Refused when the files are missing or damaged."""

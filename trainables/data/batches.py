@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainables.data import Split
+from trainables.data import Normalisation, Split
 
 PADDING = 4
 
@@ -72,8 +72,13 @@ class Batches:
         return floats.contiguous(memory_format=self.layout), self.labels[index]
 
 
-def normalisation(split: Split) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (3,) of a split's bytes, by channel."""
+def normalisation(split: Split, kind: Normalisation = "channel") -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (3,) that a batch's bytes are normalised by: the split's own, by channel.
+
+    `none` brings the bytes into [0, 1] and no further.
+    """
+    if kind == "none":
+        return torch.zeros(3), torch.full((3,), 255.0)
     counts = np.stack([np.bincount(split.images[:, channel].reshape(-1), minlength=256) for channel in range(3)])
     share, bytes_ = counts / counts.sum(1, keepdims=True), np.arange(256)
     mean = share @ bytes_

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
 from trainables.models import Model
-from trainables.settings import Dropout, Width
+from trainables.models.initialisation import Initialisation, initialise
+from trainables.settings import Dropout, Width, about
 
 
 class AlexNet(nn.Module):
@@ -38,24 +39,16 @@ class AlexNet(nn.Module):
         return logits
 
 
-def kaiming(module: nn.Module) -> None:
-    """He initialisation for ReLU, biases 0: with torch's default, SGD stays at chance for many epochs."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-
-
 class AlexNetSettings(Model):
-    """`model: {name: alexnet, width: …, dropout: …, init: kaiming|torch}`."""
+    """`model: {name: alexnet, width: …, dropout: …, init: …}`; `init: torch` is a PyTorch user's start."""
 
     name: Literal["alexnet"] = "alexnet"
     width: Width = 1.0
     dropout: Dropout = 0.5
-    init: Literal["kaiming", "torch"] = "kaiming"
+    init: Annotated[Initialisation, about("", "how the weights start")] = "kaiming"
 
     def build(self, classes: int) -> AlexNet:
         net = AlexNet(classes, self.width, self.dropout)
-        if self.init == "kaiming":
-            net.apply(kaiming)
+        if self.init != "torch":  # torch has drawn its own already
+            initialise(net, self.init)
         return net

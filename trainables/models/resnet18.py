@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import nn
 from torchvision.models.resnet import BasicBlock, ResNet
 
 from trainables.models import Model
-from trainables.settings import Width
+from trainables.models.initialisation import Initialisation, initialise
+from trainables.settings import Width, about
 
 
 class ScaledResNet(ResNet):  # type: ignore[misc]
@@ -35,10 +36,20 @@ class ScaledResNet(ResNet):  # type: ignore[misc]
 
 
 class ResNet18Settings(Model):
-    """`model: {name: resnet18, width: …}`."""
+    """`model: {name: resnet18, width: …, init: …}`.
+
+    `torchvision` leaves the net as torchvision builds it: convolutions He-normal by fan_out, the linear layer PyTorch's
+    default.
+    """
 
     name: Literal["resnet18"] = "resnet18"
     width: Width = 1.0
+    init: Annotated[
+        Literal["torchvision", Initialisation], about("", "how the weights start", introduced="torchvision")
+    ] = "torchvision"
 
     def build(self, classes: int) -> nn.Module:
-        return ScaledResNet(classes, self.width)
+        net = ScaledResNet(classes, self.width)
+        if self.init != "torchvision":
+            initialise(net, self.init)
+        return net
