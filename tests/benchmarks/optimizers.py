@@ -30,7 +30,7 @@ from trainables.data.digits import Digits
 from trainables.models.alexnet import AlexNetSettings
 from trainables.models.resnet18 import ResNet18Settings
 from trainables.optimizers import CBLR, LAMB, LARS, MCLR, PercentDelta, fused
-from trainables.optimizers.statistics import masked_medians, mean_ratios, norms
+from trainables.optimizers.tensor_statistics import masked_medians, mean_ratios, norms
 
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "resnet18": lambda: ResNet18Settings().build(10),

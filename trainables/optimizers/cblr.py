@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from trainables.optimizers import curvature
-from trainables.optimizers.layerwise import Batch, LayerWise
+from trainables.optimizers import hessian_diagonal
+from trainables.optimizers.layerwise import EXCLUDED_LR, Batch, LayerWise
+from trainables.optimizers.options import COUNT, FLAG, SHARE, Rule, one_of
 from trainables.optimizers.settings import Floor, LayerWiseSettings, RMax
-from trainables.optimizers.statistics import medians, thinned, wide
+from trainables.optimizers.tensor_statistics import medians, thinned, wide
 from trainables.optimizers.tensorwise import LR, largest_step
 from trainables.settings import about
 
@@ -22,7 +24,7 @@ R_MAX = 100.0
 FLOOR = 1e-12
 PIECE = 1 << 18  # entries of which a step's dozen temporaries stay in cache
 SHOWN = 4096  # entries a tensor of which `radii` gives the median
-Estimate = Literal["hutchinson", "gnb", "exact"]
+Estimator = Literal["hutchinson", "gnb", "exact"]
 
 
 def radius(g: Tensor, h: Tensor, floor: float) -> Tensor:
@@ -63,6 +65,14 @@ class CBLR(LayerWise):
     Errors: `step` raises RuntimeError before anything moved where a tensor's curvature was never estimated.
     """
 
+    rules: ClassVar[dict[str, Rule]] = {
+        "curvature": one_of("hutchinson", "gnb", "exact"),
+        "samples": COUNT,
+        "interval": COUNT,
+        "ema": SHARE,
+        "layer_wise": FLAG,
+    }
+
     def __init__(
         self,
         params: Any,
@@ -70,20 +80,25 @@ class CBLR(LayerWise):
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         *,
-        curvature: Estimate = "hutchinson",
+        curvature: Estimator = "hutchinson",
         samples: int = 1,
         interval: int = 10,
         ema: float = 0.9,
         layer_wise: bool = False,
+        seed: int | None = None,
+        excluded_lr: float = EXCLUDED_LR,
+        exclude: str = "1d",
         r_max: float = R_MAX,
         floor: float = FLOOR,
-        seed: int | None = None,
-        **common: Any,
+        maximize: bool = False,
+        foreach: bool | None = None,
     ) -> None:
         own: dict[str, Any] = {"curvature": curvature, "samples": samples, "interval": interval, "ema": ema}
-        own |= {"layer_wise": layer_wise, "r_max": r_max, "floor": floor, "steps": 0}
-        own["seed"] = torch.initial_seed() if seed is None else seed
-        super().__init__(params, lr, momentum, weight_decay, **own, **common)
+        own |= {"layer_wise": layer_wise, "seed": torch.initial_seed() if seed is None else seed, "steps": 0}
+        super().__init__(
+            params, lr, momentum, weight_decay, excluded_lr=excluded_lr, exclude=exclude, r_max=r_max, floor=floor,
+            maximize=maximize, foreach=foreach, **own,
+        )  # fmt: skip
 
     def _remember_nothing(self) -> None:
         super()._remember_nothing()
@@ -101,8 +116,8 @@ class CBLR(LayerWise):
 
     def _curved(self) -> list[Tensor]:
         """The parameters that want a curvature."""
-        groups = (group for group in self.param_groups if not group["excluded"])
-        return [p for group in groups for p in group["params"] if p.requires_grad]
+        pairs = ((group, p) for group in self.param_groups for p in group["params"])
+        return [p for group, p in pairs if p.requires_grad and not self.excludes(group, p)]
 
     def backward(self, loss: Tensor, logits: Tensor | None = None, weights: Tensor | None = None) -> None:
         """Adds to `p.grad` the gradient of `loss`, and where a refresh is due estimates the curvature.
@@ -114,7 +129,8 @@ class CBLR(LayerWise):
             logits: (n, classes) that the loss came from, for "gnb"; others ignore them.
             weights: (n,), what each sample weighs in the loss; None: 1/n, as in a mean.
 
-        Raises ValueError for "gnb" without logits.
+        Raises ValueError for "gnb" without logits, and RuntimeError where the model has no second derivatives, which
+        the other estimators need; `p.grad` is then as it was.
         """
         params = [p for group in self.param_groups for p in group["params"] if p.requires_grad]
         if not self.due:
@@ -126,22 +142,23 @@ class CBLR(LayerWise):
             torch.autograd.backward(loss, inputs=params)
             return
         grads = dict(zip(params, torch.autograd.grad(loss, params, create_graph=True, allow_unused=True), strict=True))
-        self._estimate_from_gradients(curved, [grads[p] for p in curved])
+        with _second_derivatives():
+            self._estimate_from_gradients(curved, [grads[p] for p in curved])
         for p, g in grads.items():
             if g is not None:
                 p.grad = g.detach() if p.grad is None else p.grad.add_(g.detach())
 
-    def _estimate_from_gradients(self, params: list[Tensor], grads: curvature.Gradients) -> None:
+    def _estimate_from_gradients(self, params: list[Tensor], grads: hessian_diagonal.Gradients) -> None:
         options = self.param_groups[0]
         if not params:
             return
         if options["curvature"] == "exact":
-            self._add(params, curvature.exact(grads, params))
+            self._add(params, hessian_diagonal.exact(grads, params))
             return
         for sample in range(options["samples"]):
-            signs = curvature.random_signs(params, self._generator(params[0].device, sample))
+            signs = hessian_diagonal.random_signs(params, self._generator(params[0].device, sample))
             last = sample + 1 == options["samples"]
-            self._add(params, curvature.hutchinson(grads, params, signs, retain=not last), options["samples"])
+            self._add(params, hessian_diagonal.hutchinson(grads, params, signs, retain=not last), options["samples"])
 
     def _estimate_from_logits(self, params: list[Tensor], logits: Tensor | None, weights: Tensor | None) -> None:
         if logits is None:
@@ -153,7 +170,7 @@ class CBLR(LayerWise):
         samples = self.param_groups[0]["samples"]
         for sample in range(samples):
             generator = self._generator(logits.device, sample)
-            self._add(params, curvature.gauss_newton_bartlett(logits, weights, params, generator), samples)
+            self._add(params, hessian_diagonal.gauss_newton_bartlett(logits, weights, params, generator), samples)
 
     def _add(self, params: list[Tensor], estimates: list[Tensor], samples: int = 1) -> None:
         for p, estimate in zip(params, estimates, strict=True):
@@ -198,18 +215,18 @@ class CBLR(LayerWise):
                 new = torch.where(new.isfinite(), new, h)
             h.mul_(ema).add_(new, alpha=1 - ema)  # torch.lerp overflows where the two differ by more than a float holds
 
-    def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        if group["excluded"] or group["layer_wise"]:
-            super()._update(group, params, grads)
+    def _update(self, options: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
+        if options["excluded"] or options["layer_wise"]:
+            super()._update(options, params, grads)
             return
-        fired = torch.stack([self._move(group, w, g) for w, g in zip(params, grads, strict=True)])
+        fired = torch.stack([self._move(options, w, g) for w, g in zip(params, grads, strict=True)])
         names = ("floor", "r_max", "overflow")
-        shown = Batch([thinned(w, SHOWN) for w in params], [thinned(g, SHOWN) for g in grads], group)
+        shown = Batch([thinned(w, SHOWN) for w in params], [thinned(g, SHOWN) for g in grads], options)
         curvatures = [thinned(self.state[w]["curvature"], SHOWN) for w in params]
-        radii = medians(_radii(shown, curvatures)).clamp_max(group["r_max"])
+        radii = medians(_radii(shown, curvatures)).clamp_max(options["r_max"])
         self._record(params, dict(zip(names, fired.unbind(1), strict=True)), radii)
 
-    def _move(self, group: dict[str, Any], w: Tensor, g: Tensor) -> Tensor:
+    def _move(self, options: dict[str, Any], w: Tensor, g: Tensor) -> Tensor:
         """One tensor's step, each entry at its own rate; which guards fired, (3,)."""
         tensors = [w, g, self._buffer(w), self.state[w]["curvature"]]
         if w.numel() == 0:
@@ -217,15 +234,29 @@ class CBLR(LayerWise):
         if w.device.type == "cpu" and all(x.is_contiguous() for x in tensors):
             # piece by piece: in cache, temporaries cost nothing beside the arithmetic
             pieces = zip(*(torch.split(x.view(-1), PIECE) for x in tensors), strict=True)
-            return torch.stack([_move(group, *piece) for piece in pieces]).any(0)
-        return _move(group, *tensors)
+            return torch.stack([_move(options, *piece) for piece in pieces]).any(0)
+        return _move(options, *tensors)
 
-    def _guarded_radius(self, group: dict[str, Any], batch: Batch) -> Tensor:
+    def _guarded_radius(self, options: dict[str, Any], batch: Batch) -> Tensor:
         curvatures = [self.state[w]["curvature"] for w in batch.weights]
         free = medians(_radii(batch, curvatures))
-        batch.fired["floor"] = torch.stack([(_decayed(h, group) < group["floor"]).any() for h in curvatures])
-        batch.fired["r_max"] = free > group["r_max"]
-        return free.clamp_max(group["r_max"])
+        batch.fired["floor"] = torch.stack([(_decayed(h, options) < options["floor"]).any() for h in curvatures])
+        batch.fired["r_max"] = free > options["r_max"]
+        return free.clamp_max(options["r_max"])
+
+
+@contextmanager
+def _second_derivatives() -> Iterator[None]:
+    """Says what to do where torch has no derivative of a backward pass."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise RuntimeError(
+            "CBLR found no second derivatives of this loss: fast attention kernels and compiled models have none. "
+            'Use curvature="gnb" with backward(loss, logits), which needs first derivatives only'
+        ) from error
 
 
 def _decayed(h: Tensor, options: Mapping[str, Any]) -> Tensor:
@@ -241,41 +272,43 @@ def _radii(batch: Batch, curvatures: list[Tensor]) -> Iterator[Tensor]:
         yield radius(wide(d), _decayed(h, batch.options), batch.options["floor"])
 
 
-def _move(group: dict[str, Any], w: Tensor, g: Tensor, v: Tensor, h: Tensor) -> Tensor:
+def _move(options: dict[str, Any], w: Tensor, g: Tensor, v: Tensor, h: Tensor) -> Tensor:
     """The step of entries side by side; whether floor, cap and overflow guard met any of them, (3,)."""
-    beta, momentum, r_max = group["weight_decay"], group["momentum"], group["r_max"]
+    beta, momentum, r_max = options["weight_decay"], options["momentum"], options["r_max"]
     d = torch.add(wide(g), wide(w), alpha=beta) if beta else wide(g)
-    h = _decayed(h, group)
+    h = _decayed(h, options)
     bound = largest_step(w.dtype, momentum)
-    if w.device.type == "cpu" and float(reach := torch.linalg.vector_norm(d, math.inf)) * r_max * group["lr"] <= bound:
-        return _move_freely(group, w, v, d, h, float(reach))
-    flat = h.amin() < group["floor"]
-    free = radius(d, h, group["floor"])
+    if w.device.type == "cpu":
+        reach = float(torch.linalg.vector_norm(d, math.inf))
+        if reach * r_max * options["lr"] <= bound:
+            return _move_freely(options, w, v, d, h, reach)
+    flat = h.amin() < options["floor"]
+    free = radius(d, h, options["floor"])
     capped = free.amax() > r_max
-    rate = min(float(group["lr"]), torch.finfo(d.dtype).max / r_max)  # times R it is finite, so 0 gradients stay 0
+    rate = min(float(options["lr"]), torch.finfo(d.dtype).max / r_max)  # times R it is finite, so 0 gradients stay 0
     step = free.clamp_max_(r_max).mul_(rate).mul_(d)
-    cut = (torch.linalg.vector_norm(step, math.inf) > bound) | bool(rate < group["lr"])
+    cut = (torch.linalg.vector_norm(step, math.inf) > bound) | bool(rate < options["lr"])
     # adding 0 · g: a non-finite gradient is none of this guard's business and propagates
     step = step.clamp_(-bound, bound).add_(wide(g), alpha=0.0)
     w.sub_(v.mul_(momentum).add_(step))
     return torch.stack([flat, capped, cut])
 
 
-def _move_freely(group: dict[str, Any], w: Tensor, v: Tensor, d: Tensor, h: Tensor, reach: float) -> Tensor:
+def _move_freely(options: dict[str, Any], w: Tensor, v: Tensor, d: Tensor, h: Tensor, reach: float) -> Tensor:
     """`_move` where no entry of `d`, all of them within `reach`, can overflow: as few passes as will do."""
     least = float(h.amin())
-    flat = least < group["floor"]
+    flat = least < options["floor"]
     if flat:
-        h.clamp_min_(group["floor"])
+        h.clamp_min_(options["floor"])
     if 3 * reach * reach < torch.finfo(d.dtype).eps:  # (1 + g²)^{3/2} is 1 to rounding
         free = h.reciprocal_()
     else:
         free = torch.mul(d, d).add_(1)
         free = free.sqrt().mul_(free).div_(h)
-    capped = bool(free.amax() > group["r_max"])
+    capped = bool(free.amax() > options["r_max"])
     if capped:
-        free.clamp_max_(group["r_max"])
-    w.sub_(v.mul_(group["momentum"]).addcmul_(free, d, value=float(group["lr"])))
+        free.clamp_max_(options["r_max"])
+    w.sub_(v.mul_(options["momentum"]).addcmul_(free, d, value=float(options["lr"])))
     return torch.tensor([flat, capped, False])
 
 
@@ -284,7 +317,7 @@ class CBLRSettings(LayerWiseSettings):
 
     torch_class: ClassVar[type[Optimizer]] = CBLR
     name: Literal["cblr"] = "cblr"
-    curvature: Annotated[Estimate, about("h", "how the Hessian's diagonal is found", source="paper (9)")] = "hutchinson"
+    curvature: Annotated[Estimator, about("h", "the Hessian's diagonal, estimated", source="paper (9)")] = "hutchinson"
     samples: Annotated[int, about("", "random vectors averaged in an estimate of the curvature", ge=1)] = 1
     interval: Annotated[int, about("", "steps from one estimate of the curvature to the next", ge=1)] = 10
     ema: Annotated[float, about("", "weight of the earlier estimates of the curvature", ge=0, lt=1)] = 0.9

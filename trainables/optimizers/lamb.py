@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainables.optimizers import fused
+from trainables.optimizers.options import SHARE, Rule, at_least
 from trainables.optimizers.settings import Exclude, OptimizerSettings
-from trainables.optimizers.statistics import norms
+from trainables.optimizers.tensor_statistics import norms
 from trainables.optimizers.tensorwise import LR, TensorWise, add_scaled, scalars, use_foreach
 from trainables.settings import Beta, Gamma, about
 
@@ -22,15 +23,17 @@ EPS = 1e-6
 class LAMB(TensorWise):
     """w ← w - γ s R u, u = m̂/(√v̂ + ε) + βw, R = ‖w‖₂/‖u‖₂: You et al. 2019, algorithm 2 with φ the identity.
 
-    R is 1 where a norm is 0, counted by the guard `zero_norm`, and for excluded tensors, which have no decay.
+    R is 1 where a norm is 0, counted by the guard `zero_norm`, and for excluded tensors, which share lr and have no
+    decay.
 
     Arguments:
-        params, lr, weight_decay, exclude, maximize, foreach: as in `LayerWise`; excluded tensors share lr.
-        momentum, beta2: decay of the means of g and g², in [0, 1). eps: ε.
+        params, lr, weight_decay, exclude, maximize, foreach: as in `LayerWise`.
+        momentum, beta2: decay of the means of g and g², in [0, 1). eps: ε, at least 1e-30.
 
     Errors: see `TensorWise`.
     """
 
+    rules: ClassVar[dict[str, Rule]] = {"beta2": SHARE, "eps": at_least(1e-30)}
     guard_names: ClassVar[tuple[str, ...]] = ("zero_norm", "overflow")
     entries: ClassVar[int | None] = 1 << 20
 
@@ -50,22 +53,22 @@ class LAMB(TensorWise):
         options = {"lr": lr, "momentum": momentum, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, {**options, "exclude": exclude, "maximize": maximize, "foreach": foreach})
 
-    def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        together = use_foreach(group["foreach"], params[0])
+    def _update(self, options: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
+        together = use_foreach(options["foreach"], params[0])
         states = [self._moments(p) for p in params]
         if together:
-            directions = _directions_together(group, params, grads, states)
+            directions = _directions_together(options, params, grads, states)
         else:
-            directions = _directions_one_by_one(group, params, grads, states, self._scratch(params))
+            directions = _directions_one_by_one(options, params, grads, states, self._scratch(params))
         lengths = norms(directions)
         fired: dict[str, Tensor] = {}
         radius = None
-        if not group["excluded"]:
+        if not options["excluded"]:
             w = norms(params)
             fired["zero_norm"] = (w == 0) | (lengths == 0)
             ratio = (w / lengths).clamp_max(torch.finfo(lengths.dtype).max)  # a denormal length: rate 0 is still 0
             radius = torch.where(fired["zero_norm"], 1.0, ratio)
-        rates = group["lr"] * (torch.ones_like(lengths) if radius is None else radius)
+        rates = options["lr"] * (torch.ones_like(lengths) if radius is None else radius)
         rates, fired["overflow"] = self._bounded(rates, lengths, params[0].dtype, momentum=0.0)
         if together:
             torch._foreach_sub_(params, torch._foreach_mul(directions, list(rates.unbind())))
@@ -95,44 +98,44 @@ class LAMB(TensorWise):
 
 
 def _directions_one_by_one(
-    group: dict[str, Any], params: list[Tensor], grads: list[Tensor], states: list[dict[str, Any]], room: list[Tensor]
+    options: dict[str, Any], params: list[Tensor], grads: list[Tensor], states: list[dict[str, Any]], room: list[Tensor]
 ) -> list[Tensor]:
     directions = []
     for w, g, state, u in zip(params, grads, states, room, strict=True):
         # the kernel takes g - m, which could overflow
         if fused.fits(w, state["mean"], g) and float(torch.linalg.vector_norm(g)) < fused.LARGEST:
-            directions.append(fused.adam(u, w, state["mean"], state["mean_square"], g, group, state["step"]))
+            directions.append(fused.adam(u, w, state["mean"], state["mean_square"], g, options, state["step"]))
             continue
-        mean = state["mean"].mul_(group["momentum"]).add_(g, alpha=1 - group["momentum"])
-        square = state["mean_square"].mul_(group["beta2"]).addcmul_(g, g, value=1 - group["beta2"])
-        bias, bias2 = _biases(group, state)
-        torch.sqrt(square, out=u).mul_(bias / bias2**0.5).add_(bias * group["eps"])
+        mean = state["mean"].mul_(options["momentum"]).add_(g, alpha=1 - options["momentum"])
+        square = state["mean_square"].mul_(options["beta2"]).addcmul_(g, g, value=1 - options["beta2"])
+        bias, bias2 = _biases(options, state)
+        torch.sqrt(square, out=u).mul_(bias / bias2**0.5).add_(bias * options["eps"])
         torch.div(mean, u, out=u)
-        directions.append(u.add_(w, alpha=group["weight_decay"]) if group["weight_decay"] else u)
+        directions.append(u.add_(w, alpha=options["weight_decay"]) if options["weight_decay"] else u)
     return directions
 
 
 def _directions_together(
-    group: dict[str, Any], params: list[Tensor], grads: list[Tensor], states: list[dict[str, Any]]
+    options: dict[str, Any], params: list[Tensor], grads: list[Tensor], states: list[dict[str, Any]]
 ) -> list[Tensor]:
     means, squares = [s["mean"] for s in states], [s["mean_square"] for s in states]
-    torch._foreach_mul_(means, group["momentum"])
-    torch._foreach_add_(means, grads, alpha=1 - group["momentum"])
-    torch._foreach_mul_(squares, group["beta2"])
-    torch._foreach_addcmul_(squares, grads, grads, value=1 - group["beta2"])
-    biases = [_biases(group, state) for state in states]
+    torch._foreach_mul_(means, options["momentum"])
+    torch._foreach_add_(means, grads, alpha=1 - options["momentum"])
+    torch._foreach_mul_(squares, options["beta2"])
+    torch._foreach_addcmul_(squares, grads, grads, value=1 - options["beta2"])
+    biases = [_biases(options, state) for state in states]
     roots = torch._foreach_sqrt(squares)
     torch._foreach_mul_(roots, [bias / bias2**0.5 for bias, bias2 in biases])
-    torch._foreach_add_(roots, [bias * group["eps"] for bias, _ in biases])
+    torch._foreach_add_(roots, [bias * options["eps"] for bias, _ in biases])
     directions = torch._foreach_div(means, roots)
-    if group["weight_decay"]:
-        torch._foreach_add_(directions, params, alpha=group["weight_decay"])
+    if options["weight_decay"]:
+        torch._foreach_add_(directions, params, alpha=options["weight_decay"])
     return list(directions)
 
 
-def _biases(group: dict[str, Any], state: dict[str, Any]) -> tuple[float, float]:
+def _biases(options: dict[str, Any], state: dict[str, Any]) -> tuple[float, float]:
     """What a mean that started at 0 still lacks: m̂ = m / (1 - m^t), v̂ = v / (1 - β₂^t)."""
-    return 1 - group["momentum"] ** state["step"], 1 - group["beta2"] ** state["step"]
+    return 1 - options["momentum"] ** state["step"], 1 - options["beta2"] ** state["step"]
 
 
 class LAMBSettings(OptimizerSettings):

@@ -5,7 +5,7 @@
 with the rate inside the momentum buffer, s the schedule's factor (`group["lr"]` is γ·s), and R = top / bottom
 the member's statistic of the radius over one tensor (paper, section 4.3), within guards:
 
-    R = min(top / max(bottom, floor), r_max)
+    R = min(top / max(bottom, floor), r_max),   and 1 in place of top / bottom where top is 0 and the gradient is not
 
 `torch.compile(optimizer.step)` (2.14, backend eager) gives the same weights but does not pay: Python numbers and
 dictionaries of parameters break the step into 6 to 14 graphs. Run it plain.
@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from trainables.optimizers import fused
-from trainables.optimizers.statistics import norms
+from trainables.optimizers.options import POSITIVE, RATE, Rule, at_least
+from trainables.optimizers.tensor_statistics import norms
 from trainables.optimizers.tensorwise import LR, TensorWise, add_scaled, scalars, use_foreach
 
 EXCLUDED_LR = 0.01
@@ -69,20 +70,29 @@ class Batch:
 class LayerWise(TensorWise):
     """Base of the family. A member writes `fraction`.
 
-    A tensor of zeros has radius 0 and never leaves it: the counter `frozen` tells, and exclusion is the remedy.
+    A tensor of zeros (a head that starts at 0, or a bias under `exclude="none"`) has radius 0, and at radius 0 it would
+    stay 0 for ever, at any rate. It takes R = 1 instead, so that its first step is momentum SGD's at rate γ and the
+    rule takes over from there. LAMB's authors, and the LARS of timm, do the same; a warning would leave the tensor
+    untrained. The guard `zero_radius` counts these steps.
 
     Arguments, common to the members:
         params: parameters, named parameters, or param groups, whose options override those below.
-        lr: γ, the global coefficient; `group["lr"]` is γ·s and a scheduler may drive it.
+        lr: γ, the global coefficient; `group["lr"]` is γ·s and a scheduler may drive it. Beside a scheduler that writes
+            rates of its own (OneCycleLR) give its largest one here: the excluded tensors follow by lr / lr at first.
         momentum: m in [0, 1).
         weight_decay: β; with 0 the radius still adapts.
-        excluded_lr: rate of the excluded tensors, momentum SGD without decay, in weight²/loss.
+        excluded_lr: rate of the excluded tensors at first, momentum SGD without decay, in weight²/loss; see
+            `excluded_rate`.
         exclude: "1d" leaves biases and norms (at most one dimension) to `excluded_lr`; "none" adapts all.
         r_max: cap on R. floor: least denominator of R.
         maximize: ascend. foreach: multi-tensor calls; None chooses by device.
+        own: for a member's constructor alone, its own options, which reach `fraction` as `batch.options`.
+
+    Errors: see `TensorWise`.
     """
 
-    guard_names: ClassVar[tuple[str, ...]] = ("floor", "r_max", "frozen", "overflow")
+    rules: ClassVar[dict[str, Rule]] = {"excluded_lr": RATE, "r_max": POSITIVE, "floor": at_least(1e-30)}
+    guard_names: ClassVar[tuple[str, ...]] = ("floor", "r_max", "zero_radius", "overflow")
 
     def __init__(
         self,
@@ -107,24 +117,37 @@ class LayerWise(TensorWise):
         """The radius of each tensor as (top, bottom), both ≥ 0, float64, shape (k,)."""
         raise NotImplementedError
 
-    def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        batch = Batch(params, grads, group)
-        radius = None if group["excluded"] else self._guarded_radius(group, batch)
-        rates = group["lr"] * (torch.ones_like(batch.reach) if radius is None else radius)
-        dtype, momentum = params[0].dtype, group["momentum"]
+    def excluded_rate(self, group: dict[str, Any]) -> Any:
+        """The rate of the group's excluded tensors now: a float, or a tensor where `lr` is one.
+
+        It is the group's `lr` where every tensor of the group is excluded and the group states a rate of its own; else
+        `excluded_lr` · (lr now / lr at construction), so that a schedule drives both alike. Beside an lr of 0 at
+        construction it is `excluded_lr` whenever lr is above 0.
+        """
+        now, first = group["lr"], group["lr_at_construction"]
+        if group["lr_reaches_excluded"]:
+            return now
+        return group["excluded_lr"] * (now / first if first else now > 0)
+
+    def _update(self, options: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
+        batch = Batch(params, grads, options)
+        radius = None if options["excluded"] else self._guarded_radius(options, batch)
+        rates = options["lr"] * (torch.ones_like(batch.reach) if radius is None else radius)
+        dtype, momentum = params[0].dtype, options["momentum"]
         rates, batch.fired["overflow"] = self._bounded(rates, batch.reach, dtype, momentum)
         buffers = [self._buffer(p) for p in params]
-        move = _move_together if use_foreach(group["foreach"], params[0]) else _move_one_by_one
+        move = _move_together if use_foreach(options["foreach"], params[0]) else _move_one_by_one
         move(batch, buffers, momentum, rates)
         self._record(params, batch.fired, radius)
 
-    def _guarded_radius(self, group: dict[str, Any], batch: Batch) -> Tensor:
+    def _guarded_radius(self, options: dict[str, Any], batch: Batch) -> Tensor:
         top, bottom = self.fraction(batch)
-        free = top / bottom.clamp_min(group["floor"])
-        batch.fired["floor"] = bottom < group["floor"]
-        batch.fired["r_max"] = free > group["r_max"]
-        batch.fired["frozen"] = top == 0  # no guard acts, but R = 0 and the tensor cannot leave where it is
-        return free.clamp_max(group["r_max"])
+        zero = (top == 0) & (batch.grad_norms > 0)
+        free = torch.where(zero, 1.0, top / bottom.clamp_min(options["floor"]))
+        batch.fired["floor"] = bottom < options["floor"]
+        batch.fired["r_max"] = free > options["r_max"]
+        batch.fired["zero_radius"] = zero
+        return free.clamp_max(options["r_max"])
 
     def _buffer(self, p: Tensor) -> Tensor:
         state = self.state[p]

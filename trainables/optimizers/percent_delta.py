@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from trainables.optimizers.layerwise import Batch, LayerWise
+from trainables.optimizers.layerwise import EXCLUDED_LR, R_MAX, Batch, LayerWise
+from trainables.optimizers.options import Rule, at_least
 from trainables.optimizers.settings import Floor, LayerWiseSettings
-from trainables.optimizers.statistics import mean_ratios
+from trainables.optimizers.tensor_statistics import any_entry, mean_ratios
 from trainables.optimizers.tensorwise import LR
 
 FLOOR = 1e-5
@@ -21,8 +21,11 @@ class PercentDelta(LayerWise):
     """R = size(w) / ‖(g + βw) / w‖₁: paper (24); the decay is this project's extension.
 
     Weights near zero dominate the norm, so |w| is floored at `weight_floor` (no counter: some entry always
-    is small), and the mean of |(g + βw)/w|, R's reciprocal, at `floor`. Otherwise see `LayerWise`.
+    is small), and the mean of |(g + βw)/w|, R's reciprocal, at `floor`. A tensor of zeros, whose floored
+    radius would be a millionth of 1/|g|, takes R = 1. Otherwise see `LayerWise`.
     """
+
+    rules: ClassVar[dict[str, Rule]] = {"weight_floor": at_least(1e-30)}
 
     def __init__(
         self,
@@ -31,15 +34,22 @@ class PercentDelta(LayerWise):
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         *,
-        floor: float = FLOOR,
         weight_floor: float = WEIGHT_FLOOR,
-        **common: Any,
+        excluded_lr: float = EXCLUDED_LR,
+        exclude: str = "1d",
+        r_max: float = R_MAX,
+        floor: float = FLOOR,
+        maximize: bool = False,
+        foreach: bool | None = None,
     ) -> None:
-        super().__init__(params, lr, momentum, weight_decay, floor=floor, weight_floor=weight_floor, **common)
+        super().__init__(
+            params, lr, momentum, weight_decay, weight_floor=weight_floor,
+            excluded_lr=excluded_lr, exclude=exclude, r_max=r_max, floor=floor, maximize=maximize, foreach=foreach,
+        )  # fmt: skip
 
     def fraction(self, batch: Batch) -> tuple[Tensor, Tensor]:
         relative = mean_ratios(batch.grads, batch.weights, batch.beta, batch.options["weight_floor"])
-        return torch.ones_like(relative), relative
+        return any_entry(batch.weights), relative
 
 
 class PercentDeltaSettings(LayerWiseSettings):

@@ -6,7 +6,7 @@ An optimizer has the method or has not, and `isinstance(optimizer, HasGuards)` t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -50,19 +50,20 @@ def name_parameters(optimizer: Optimizer, model: nn.Module) -> None:
     """
     of_model = {parameter: name for name, parameter in model.named_parameters()}
     for index, group in enumerate(optimizer.param_groups):
-        places = [f"{index}.{place}" for place in range(len(group["params"]))]
-        names = [of_model.get(p, place) for p, place in zip(group["params"], places, strict=True)]
-        group.setdefault("param_names", names)
+        places = zip(group["params"], _places(index, group), strict=True)
+        group.setdefault("param_names", [of_model.get(p, place) for p, place in places])
 
 
 def parameter_names(optimizer: Optimizer) -> dict[Tensor, str]:
     """The name of each parameter: as given, else by its place, "0.3" for the fourth tensor of the first group."""
-    return {
-        parameter: name
-        for index, group in enumerate(optimizer.param_groups)
-        for parameter, name in zip(
-            group["params"],
-            group.get("param_names") or [f"{index}.{place}" for place in range(len(group["params"]))],
-            strict=True,
-        )
-    }
+    names: dict[Tensor, str] = {}
+    for index, group in enumerate(optimizer.param_groups):
+        given = group.get("param_names", [])
+        if len(given) != len(group["params"]):  # a wrapper took some of the tensors and left the names
+            given = _places(index, group)
+        names |= zip(group["params"], given, strict=True)
+    return names
+
+
+def _places(index: int, group: dict[str, Any]) -> list[str]:
+    return [f"{index}.{place}" for place in range(len(group["params"]))]

@@ -1,119 +1,156 @@
-"""What every optimizer here shares: a rate per tensor, 1-D tensors apart, guards that count."""
+"""What every optimizer here shares: torch's contract, excluded tensors, and guards that count."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
-from numbers import Real
-from typing import Any, ClassVar
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from trainables.optimizers import split_groups
+from trainables.optimizers.options import (
+    FLAG,
+    FLAG_OR_NONE,
+    RATE,
+    SHARE,
+    Rule,
+    at_least,
+    check_names,
+    check_values,
+    keywords,
+    one_of,
+    rules,
+)  # fmt: skip
 from trainables.optimizers.protocols import parameter_names
 
-EXCLUDE = ("1d", "none")
 LR = 1e-3  # unless given, as in torch's SGD
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, Real) and not math.isnan(value)
-
-
-def _rate(value: object) -> bool:
-    """A number, or as in torch's optimizers a tensor of one, which may change in place."""
-    plain = value.item() if isinstance(value, Tensor) and value.ndim == 0 else value
-    return _number(plain) and 0 <= plain < math.inf  # type: ignore[operator]
-
-
-RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "lr": ("must be a finite number ≥ 0", _rate),
-    "excluded_lr": ("must be a finite number ≥ 0", _rate),
-    "weight_decay": ("must be a finite number ≥ 0", lambda x: _number(x) and 0 <= x < math.inf),
-    "momentum": ("must lie in [0, 1)", lambda x: _number(x) and 0 <= x < 1),
-    "beta2": ("must lie in [0, 1)", lambda x: _number(x) and 0 <= x < 1),
-    "eps": ("must be a finite number ≥ 1e-30", lambda x: _number(x) and 1e-30 <= x < math.inf),
-    "r_max": ("must be a finite number > 0", lambda x: _number(x) and 0 < x < math.inf),
-    "floor": ("must be a finite number ≥ 1e-30", lambda x: _number(x) and 1e-30 <= x < math.inf),
-    "weight_floor": ("must be a finite number ≥ 1e-30", lambda x: _number(x) and 1e-30 <= x < math.inf),
-    "exclude": (f"must be one of {', '.join(EXCLUDE)}", lambda x: x in EXCLUDE),
-    "samples": ("must be a whole number ≥ 1", lambda x: isinstance(x, int) and x >= 1),
-    "interval": ("must be a whole number ≥ 1", lambda x: isinstance(x, int) and x >= 1),
-    "ema": ("must lie in [0, 1)", lambda x: _number(x) and 0 <= x < 1),
-    "sample": ("must be None or a whole number ≥ 1", lambda x: x is None or (isinstance(x, int) and x >= 1)),
-    "curvature": ("must be one of hutchinson, gnb, exact", lambda x: x in ("hutchinson", "gnb", "exact")),
-    "reading": ("must be one of abs, signed, radius", lambda x: x in ("abs", "signed", "radius")),
-}
-
-
-def check(options: Mapping[str, Any]) -> None:
-    """Raises ValueError naming the first option that breaks its rule, its value and the rule."""
-    for name, (rule, holds) in RULES.items():
-        if name in options and not holds(options[name]):
-            raise ValueError(f"{name} = {options[name]!r}: {rule}")
+DTYPES = (torch.float64, torch.float32, torch.bfloat16)
+CONSTRUCTION = ("lr_at_construction", "lr_reaches_excluded", "weight_decay_reaches_excluded")
 
 
 class TensorWise(Optimizer):
     """Base of optimizers whose rate differs from tensor to tensor.
 
-    Every param group given is split in two: tensors with two or more dimensions, and (with `exclude="1d"`)
-    the others, whose group carries `excluded=True`, no weight decay, and `lr=excluded_lr` where that option
-    exists. A learning-rate scheduler therefore drives both. A subclass writes `_update`.
+    A param group that is given is one param group, in torch's own form. With `exclude="1d"` its tensors of at most one
+    dimension (biases, norm weights) are *excluded* from the rule: they move at `excluded_rate(group)` and without
+    weight decay. Where every tensor of a group is excluded, an `lr` or `weight_decay` stated in that group is theirs.
+    Stated means other than the constructor's, for wrappers write the constructor's values into every group
+    (ZeroRedundancyOptimizer, SAM).
+
+    A subclass names its options as keywords of its constructor, states their rules in `rules` (laid over its bases'),
+    and writes `_update`. An argument that no class names is a TypeError with the nearest name, also where a constructor
+    passes `**others` on.
 
     Finite weights and gradients (in float64, up to 1e300) never give a non-finite weight; a non-finite gradient
     reaches its own tensor only, unnoticed and without a synchronisation, as in torch's optimizers.
 
-    Raises ValueError for an argument outside its domain and TypeError for a parameter that is not a real
-    floating-point tensor; `step` raises RuntimeError for a gradient that is not dense, before anything moved.
+    float16 parameters are refused: squares and steps of usual size vanish there, and a LAMB on them climbs.
+
+    Raises ValueError for an argument outside its domain, and TypeError for an unknown argument and for a parameter that
+    is not a tensor of float64, float32 or bfloat16. `step` raises RuntimeError for a gradient that is not dense, or of
+    float16, before anything moved.
     """
 
+    rules: ClassVar[dict[str, Rule]] = {
+        "lr": RATE,
+        "momentum": SHARE,
+        "weight_decay": at_least(0),
+        "exclude": one_of("1d", "none"),
+        "maximize": FLAG,
+        "foreach": FLAG_OR_NONE,
+    }
     guard_names: ClassVar[tuple[str, ...]] = ("overflow",)
-    entries: ClassVar[int | None] = None  # that a loop takes at a time, where whole copies would cost their memory
+    # A loop takes this many entries at a time, where copies of all tensors at once would cost their memory.
+    entries: ClassVar[int | None] = None
+
+    def __new__(cls, *_: Any, **given: Any) -> Self:
+        check_names(cls, given, keywords(cls, TensorWise))
+        return super().__new__(cls)
 
     def __init__(self, params: Any, options: dict[str, Any]) -> None:
-        check(options)
         self._remember_nothing()
+        check_values(type(self), options)
         super().__init__(params, options)
 
     def _remember_nothing(self) -> None:
-        # Neither belongs to the optimizer's state: a checkpoint continues without them.
+        """Starts what is not the optimizer's state: a checkpoint continues without it."""
         self._fired: dict[Tensor, Tensor] = {}
         self._radius: dict[Tensor, Tensor] = {}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if "_fired" not in self.__dict__:  # a copy or a pickle
-            self._remember_nothing()
 
     # Parameters
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Adds one group, split as the class says. Its options override the constructor's."""
-        options = {**self.defaults, **param_group}
-        check(options)
-        params = [options["params"]] if isinstance(options["params"], Tensor) else options["params"]
-        if isinstance(params, set):
-            raise TypeError(f"{type(self).__name__} takes parameters in an order, and a set has none; give a list")
-        wide: list[Any] = []
-        thin: list[Any] = []
-        for given in params:
-            tensor = given[1] if isinstance(given, tuple) else given  # (name, parameter) or bare
-            self._check_parameter(tensor)
-            (thin if options["exclude"] == "1d" and tensor.ndim <= 1 else wide).append(given)
-        if wide or not thin:
-            super().add_param_group({**param_group, "params": wide, "excluded": False})
-        if thin:
-            own = {"weight_decay": 0.0, "lr": options.get("excluded_lr", options["lr"])}
-            super().add_param_group({**param_group, **own, "params": thin, "excluded": True})
+        """Adds one group, whose options override the constructor's."""
+        check_values(type(self), {**self.defaults, **param_group})
+        given = param_group["params"]
+        if not isinstance(given, (Tensor, set)):  # torch refuses a set itself
+            given = param_group["params"] = list(given)
+            for one in given:
+                self._check_parameter(one[1] if isinstance(one, tuple) else one)
+        stated = [
+            name for name in ("lr", "weight_decay") if param_group.get(name, self.defaults[name]) != self.defaults[name]
+        ]
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        alone = all(self.excludes(group, p) for p in group["params"])
+        group.setdefault("lr_at_construction", float(group["lr"]))
+        group.setdefault("lr_reaches_excluded", alone and "lr" in stated)
+        group.setdefault("weight_decay_reaches_excluded", alone and "weight_decay" in stated)
 
     def _check_parameter(self, p: object) -> None:
-        if not isinstance(p, Tensor) or not p.is_floating_point():
+        if isinstance(p, Tensor) and p.dtype == torch.float16:
+            if p.requires_grad:  # frozen ones are often given along with the rest
+                raise TypeError(_float16(type(self)))
+        elif not isinstance(p, Tensor) or p.dtype not in DTYPES:
             kind = p.dtype if isinstance(p, Tensor) else type(p).__name__
             raise TypeError(
                 f"{type(self).__name__} takes real floating-point tensors, not {kind}; "
                 "a complex parameter has no radius: give torch.view_as_real of it"
             )
+
+    @staticmethod
+    def excludes(group: dict[str, Any], p: Tensor) -> bool:
+        """Whether the rule leaves `p`, a tensor of `group`, out."""
+        return bool(group["exclude"] == "1d" and p.ndim <= 1)
+
+    def excluded_rate(self, group: dict[str, Any]) -> Any:
+        """The rate of the group's excluded tensors now: a float, or a tensor where `lr` is one."""
+        return group["lr"]
+
+    # State
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Loads a state; options that it lacks, being older, take this optimizer's defaults.
+
+        States saved up to version 0.1.0, with two groups for each one given, are joined. Raises ValueError as torch
+        does where the groups do not fit.
+        """
+        saved = state_dict["param_groups"]
+        if split_groups.is_split(saved):
+            saved = split_groups.joined(saved, self.param_groups, self.excludes)
+        fitting = len(saved) == len(self.param_groups)
+        own = (
+            [{key: group[key] for key in CONSTRUCTION} for group in self.param_groups] if fitting else [{}] * len(saved)
+        )
+        filled = [{**self.defaults, **mine, **group} for mine, group in zip(own, saved, strict=True)]
+        super().load_state_dict({**state_dict, "param_groups": filled})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "_fired" not in self.__dict__:  # a copy or a pickle, which an older version may have made
+            self._remember_nothing()
+            named = keywords(type(self), TensorWise)
+            for name in rules(type(self)):
+                if named.get(name, inspect.Parameter.empty) is not inspect.Parameter.empty:
+                    self.defaults.setdefault(name, named[name])
+            for index, group in enumerate(self.param_groups):
+                if "excluded" in group:
+                    self.param_groups[index] = split_groups.converted(group)
+                for name, value in self.defaults.items():
+                    self.param_groups[index].setdefault(name, value)
 
     # The step
 
@@ -125,34 +162,42 @@ class TensorWise(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         self._begin()
-        # gathered first: a gradient that is refused leaves every parameter unmoved
-        for group, params in [(g, batch) for g in self.param_groups for batch in self._batches(g)]:
-            self._update(group, params, _gradients(params, group["maximize"]))
+        # All are gathered before any moves, so that a gradient that is refused leaves every parameter where it was.
+        for options, params in [batch for group in self.param_groups for batch in self._batches(group)]:
+            self._update(options, params, _gradients(params, options["maximize"]))
         return loss
 
     def _begin(self) -> None:
         """What a step does first, once the gradients are there."""
 
-    def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        """Moves `params`, tensors of one device and dtype, by their `grads`."""
+    def _update(self, options: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
+        """Moves `params`, tensors of one device and dtype, by their `grads`.
+
+        `options` are the group's, with the `lr` and `weight_decay` of these tensors, and `excluded`: whether they are.
+        """
         raise NotImplementedError
 
-    def _batches(self, group: dict[str, Any]) -> Iterable[list[Tensor]]:
-        """The group's tensors that have a gradient, those of one device and dtype together."""
-        batches: dict[tuple[object, ...], list[Tensor]] = {}
+    def _batches(self, group: dict[str, Any]) -> Iterable[tuple[dict[str, Any], list[Tensor]]]:
+        """The group's tensors that have a gradient, with their options: those that one call can move, together."""
+        batches: dict[tuple[bool, object, object, int], list[Tensor]] = {}
         entries = 0
         for p in group["params"]:
             if p.grad is None:
                 continue
-            if p.grad.layout != torch.strided:
-                raise RuntimeError(
-                    f"{type(self).__name__} takes dense gradients, not {p.grad.layout}; "
-                    "build the layer with sparse=False"
-                )
+            _check_gradient(type(self), p.grad)
             if self.entries and not use_foreach(group["foreach"], p):
                 entries += p.numel()
-            batches.setdefault((p.device, p.dtype, entries // (self.entries or 1)), []).append(p)
-        return batches.values()
+            kind = self.excludes(group, p), p.device, p.dtype, entries // (self.entries or 1)
+            batches.setdefault(kind, []).append(p)
+        both = {excluded: self._options(group, excluded) for excluded in {kind[0] for kind in batches}}
+        return [(both[kind[0]], params) for kind, params in batches.items()]
+
+    def _options(self, group: dict[str, Any], excluded: bool) -> dict[str, Any]:
+        """The group's options as they hold for its excluded tensors, or for the others."""
+        if not excluded:
+            return {**group, "excluded": False}
+        decay = group["weight_decay"] if group["weight_decay_reaches_excluded"] else 0.0
+        return {**group, "excluded": True, "lr": self.excluded_rate(group), "weight_decay": decay}
 
     def _bounded(self, rates: Tensor, reach: Tensor, dtype: torch.dtype, momentum: float) -> tuple[Tensor, Tensor]:
         """The last guard: `rates` cut so that no step can overflow, and where it cut. Shapes (k,).
@@ -160,7 +205,7 @@ class TensorWise(Optimizer):
         `reach` bounds every entry of what a rate multiplies. A buffer built of steps within (1 - m)·h stays
         within h, and h, less than half the spacing of the largest floats, added to any of them is absorbed.
         """
-        # a non-finite gradient is none of this guard's business: it propagates
+        # A non-finite gradient is none of this guard's business: it propagates.
         bound = largest_step(dtype, momentum) / torch.where(reach.isfinite(), reach, 1.0).clamp_min(1.0)
         return torch.minimum(rates, bound), rates > bound
 
@@ -195,6 +240,20 @@ class TensorWise(Optimizer):
         R is in weight²/loss (LAMB: weight), after the guards' floor and cap. Synchronises.
         """
         return {name: self._radius[p].item() for p, name in parameter_names(self).items() if p in self._radius}
+
+
+def _float16(kind: type) -> str:
+    return (
+        f"{kind.__name__} does not take torch.float16, in which gradients' squares and small steps vanish; "
+        "keep the parameters in float32 and use torch.autocast, or use bfloat16"
+    )
+
+
+def _check_gradient(kind: type, g: Tensor) -> None:
+    if g.layout != torch.strided:
+        raise RuntimeError(f"{kind.__name__} takes dense gradients, not {g.layout}; build the layer with sparse=False")
+    if g.dtype == torch.float16:
+        raise RuntimeError(_float16(kind))
 
 
 def _gradients(params: list[Tensor], maximize: bool) -> list[Tensor]:

@@ -15,7 +15,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from trainables.optimizers import curvature
+from trainables.optimizers import hessian_diagonal
 from trainables.probes import Observer, Probe, Subject
 from trainables.settings import about
 from trainables.step import Part
@@ -39,16 +39,16 @@ class Comparison(Observer):
         params = list(self.named.values())
         grads = torch.autograd.grad(part.loss, params, create_graph=True)
         slopes = self._pick([g.detach() for g in grads])
-        truth = curvature.exact(grads, params, self.chosen)
+        truth = hessian_diagonal.exact(grads, params, self.chosen)
         generator = torch.Generator(part.loss.device).manual_seed(0)
 
         def hutchinson() -> list[Tensor]:
-            signs = curvature.random_signs(params, generator)
-            return curvature.hutchinson(grads, params, signs, retain=True)
+            signs = hessian_diagonal.random_signs(params, generator)
+            return hessian_diagonal.hutchinson(grads, params, signs, retain=True)
 
         def gnb() -> list[Tensor]:
             weights = part.weights / part.weights.sum()
-            return curvature.gauss_newton_bartlett(part.logits, weights, params, generator)
+            return hessian_diagonal.gauss_newton_bartlett(part.logits, weights, params, generator)
 
         self._compare("hutchinson", _radii(slopes, self._mean(hutchinson)), _radii(slopes, truth), slopes)
         self._compare("gnb", _radii(slopes, self._mean(gnb)), _radii(slopes, truth), slopes)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from trainables.optimizers import curvature
+from trainables.optimizers import hessian_diagonal
 from trainables.probes import Observer, Subject
 from trainables.probes.layers import Layers
 from trainables.settings import about
@@ -44,13 +44,13 @@ class FirstStep(Observer):
         params, draws = self.layers.params, -(-self.draws // len(part.step.slices))
         if "gnb" in self.estimates:
             for _ in range(draws):
-                diagonal = curvature.gauss_newton_bartlett(part.logits, part.weights, params, self.generator)
+                diagonal = hessian_diagonal.gauss_newton_bartlett(part.logits, part.weights, params, self.generator)
                 self._add("gnb", diagonal, draws)
         if "hutchinson" in self.estimates:
             grads = torch.autograd.grad(part.loss, params, create_graph=True, allow_unused=True)
             for _ in range(draws):
-                signs = curvature.random_signs(params, self.generator)
-                self._add("hutchinson", curvature.hutchinson(grads, params, signs, retain=True), draws)
+                signs = hessian_diagonal.random_signs(params, self.generator)
+                self._add("hutchinson", hessian_diagonal.hutchinson(grads, params, signs, retain=True), draws)
 
     def _add(self, estimate: Estimator, diagonal: list[Tensor], draws: int) -> None:
         self.diagonals[estimate] = self.diagonals.get(estimate, 0) + self.layers.flat(diagonal) / draws

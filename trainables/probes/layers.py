@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from trainables.optimizers.statistics import thinned
+from trainables.optimizers.tensor_statistics import thinned
 from trainables.settings import about
 
 Entries = Annotated[

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from torch.optim import Optimizer
 
-from tests.trainables.optimizers.conformance import Conformance
 from trainables.optimizers import optimizers
+from trainables.testing import Conformance
 
 
 class TestSGD(Conformance):
@@ -16,6 +16,8 @@ class TestSGD(Conformance):
     refuses_sparse_and_complex = False
     keeps_finite = False
     has_foreach = False
+    suggests_names = False
+    fills_in_options = False
 
 
 class TestLARS(Conformance):

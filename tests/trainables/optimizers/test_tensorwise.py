@@ -1,16 +1,19 @@
-"""Splitting, guards, radii, arguments and the promise of no host synchronisation."""
+"""Excluded tensors, guards, radii, arguments and the promise of no host synchronisation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from trainables.optimizers import CBLR, LAMB, LARS, MCLR, PercentDelta
+from trainables.optimizers import CBLR, LAMB, LARS, MCLR, Batch, LayerWise, PercentDelta
+from trainables.optimizers.options import Rule, at_least, rules
 
 ALL = [LARS, PercentDelta, MCLR, LAMB]
 Make = Callable[..., Any]
@@ -22,25 +25,90 @@ def parameter(w: Any, g: Any) -> nn.Parameter:
     return p
 
 
-# Splitting
+# Excluded tensors
 
 
-def summary(optimizer: torch.optim.Optimizer) -> list[tuple[bool, int, float, float]]:
-    return [(g["excluded"], len(g["params"]), g["lr"], g["weight_decay"]) for g in optimizer.param_groups]
+def moves(optimizer: Any, params: list[nn.Parameter]) -> list[float]:
+    """How far each one-entry parameter moves in a step."""
+    before = [p.item() for p in params]
+    optimizer.step()
+    return [old - p.item() for old, p in zip(before, params, strict=True)]
 
 
-def test_tensors_of_one_dimension_or_none_get_their_own_group_without_decay() -> None:
-    params = [parameter([[1.0]], [[1.0]]), parameter([1.0], [1.0]), parameter(1.0, 1.0)]
-    lars = LARS(params, 0.3, weight_decay=0.1, excluded_lr=0.02)
-    assert summary(lars) == [(False, 1, 0.3, 0.1), (True, 2, 0.02, 0.0)]
-    assert summary(LAMB(params, 0.3, weight_decay=0.1)) == [(False, 1, 0.3, 0.1), (True, 2, 0.3, 0.0)]
-    assert summary(LARS(params, 0.3, weight_decay=0.1, exclude="none")) == [(False, 3, 0.3, 0.1)]
+def trio() -> list[nn.Parameter]:
+    """A weight, a bias and a number, each 2 with gradient 1: R of the weight is 2 and its decay is 2 β."""
+    return [parameter([[2.0]], [[1.0]]), parameter([2.0], [[1.0]][0]), parameter(2.0, 1.0)]
 
 
-def test_each_given_group_is_split_with_its_own_options() -> None:
-    a, b, c = parameter([[1.0]], [[1.0]]), parameter([1.0], [1.0]), parameter([1.0], [1.0])
-    lars = LARS([{"params": [a, b], "excluded_lr": 0.5}, {"params": [c], "exclude": "none"}], 0.3)
-    assert summary(lars) == [(False, 1, 0.3, 0.0), (True, 1, 0.5, 0.0), (False, 1, 0.3, 0.0)]
+def test_tensors_of_one_dimension_or_none_move_at_their_own_rate_without_decay() -> None:
+    params = trio()
+    assert moves(LARS(params, 0.1, excluded_lr=0.02), params) == pytest.approx([0.2, 0.02, 0.02])
+    params = trio()
+    decayed = moves(LARS(params, 0.1, excluded_lr=0.02, weight_decay=0.5), params)
+    assert decayed == pytest.approx([0.1 * 2 / (1 + 0.5 * 2) * (1 + 0.5 * 2), 0.02, 0.02])
+    params = trio()
+    assert moves(LARS(params, 0.1, exclude="none"), params) == pytest.approx([0.2, 0.2, 0.2])
+    params = trio()
+    assert moves(LAMB(params, 0.1), params) == pytest.approx([0.2, 0.1, 0.1], rel=1e-5)
+
+
+@pytest.mark.parametrize("make", ALL)
+def test_a_group_of_biases_that_states_rate_and_decay_has_them(make: Make) -> None:
+    """The example of a report: the bias used to train at 0.01 without decay, whatever its group said."""
+    w, b, _ = trio()
+    optimizer = make([{"params": [w]}, {"params": [b], "lr": 0.5, "weight_decay": 0.3}], momentum=0.0)
+    assert moves(optimizer, [b]) == pytest.approx([0.5 * (1 + 0.3 * 2)], rel=1e-5)
+    optimizer.param_groups[1]["lr"] = 0.0
+    assert moves(optimizer, [b]) == [0.0]
+
+
+def test_a_mixed_group_shares_its_schedule_not_its_rate() -> None:
+    for factor in (1.0, 0.5, 2.0, 0.0):
+        params = trio()
+        lars = LARS([{"params": params, "lr": 0.3, "weight_decay": 0.1}], excluded_lr=0.02)
+        lars.param_groups[0]["lr"] = 0.3 * factor
+        assert moves(lars, params)[1:] == pytest.approx([0.02 * factor] * 2)
+        assert lars.excluded_rate(lars.param_groups[0]) == pytest.approx(0.02 * factor)
+
+
+@pytest.mark.parametrize("now", [0.0, 1e-3, 0.1])
+def test_beside_a_rate_of_0_at_construction_excluded_tensors_wait_for_any_other(now: float) -> None:
+    params = trio()
+    lars = LARS(params, lr=0.0, excluded_lr=0.02)
+    lars.param_groups[0]["lr"] = now
+    assert moves(lars, params)[1] == pytest.approx(0.02 if now else 0.0)
+
+
+@settings(deadline=None)
+@given(st.floats(1e-8, 1e3), st.floats(0, 1e3))
+def test_the_schedules_factor_is_the_trials_own_to_the_bit(gamma: float, rate: float) -> None:
+    """Trials of earlier versions gave excluded tensors `excluded_lr` · (rate / γ), and go on with those bits."""
+    lars = LARS([parameter([[1.0]], [[1.0]])], gamma, excluded_lr=0.37)
+    (group,) = lars.param_groups
+    group["lr"] = gamma * (rate / gamma)
+    assert lars.excluded_rate(group) == 0.37 * (rate / gamma)
+
+
+def test_a_group_added_later_states_its_rate_alike() -> None:
+    w, b, c = trio()
+    lars = LARS([w], 0.1, excluded_lr=0.02)
+    lars.add_param_group({"params": b, "lr": 0.5})
+    lars.add_param_group({"params": (p for p in [c])})
+    assert moves(lars, [b, c]) == pytest.approx([0.5, 0.02])
+
+
+@pytest.mark.parametrize("make", [LARS, PercentDelta, MCLR])
+def test_biases_of_zeros_train_where_none_are_excluded(make: Make) -> None:
+    p = parameter([0.0, 0.0], [1.0, -2.0])
+    optimizer = make([p], 0.1, exclude="none")
+    optimizer.step()
+    assert p.tolist() == pytest.approx([-0.1, 0.2]), "momentum SGD's first step at rate γ"
+
+
+def test_a_tensor_that_is_mostly_zeros_is_not_frozen_either() -> None:
+    p = parameter([[0.0, 0.0, 1.0]], [[1.0, 1.0, 1.0]])
+    MCLR([p], 0.1).step()
+    assert p.tolist()[0] == pytest.approx([-0.1, -0.1, 0.9])
 
 
 def test_maximize_is_minus_minimize() -> None:
@@ -64,18 +132,20 @@ def fired(optimizer: Any) -> dict[str, int]:
         (lambda p: LARS(p, 1e-3), [[3.0, 4.0]], [[1.0, 0.0]], {}),
         (lambda p: LARS(p, 1e-3, floor=2.0), [[3.0, 4.0]], [[1.0, 0.0]], {"floor": 2}),
         (lambda p: LARS(p, 1e-9, r_max=0.5), [[3.0, 4.0]], [[1.0, 0.0]], {"r_max": 2}),
-        (lambda p: LARS(p, 1e-3), [[0.0, 0.0]], [[1.0, 0.0]], {"frozen": 2}),
+        (lambda p: LARS(p, 1e-3), [[0.0, 0.0]], [[1.0, 0.0]], {"zero_radius": 1}),
         (lambda p: LARS(p, 1e300), [[3.0, 4.0]], [[1.0, 0.0]], {"overflow": 1}),
         (lambda p: PercentDelta(p, 1e-3, floor=2.0), [[3.0, 4.0]], [[1.0, 0.0]], {"floor": 2}),
         (lambda p: MCLR(p, 1e-3), [[3.0, 4.0]], [[1.0, 2.0]], {}),
         (lambda p: MCLR(p, 1e-3), [[3.0, 4.0]], [[1.0, 0.0]], {"masked": 2}),
-        (lambda p: MCLR(p, 1e-3), [[3.0, 4.0]], [[0.0, 0.0]], {"masked": 2, "floor": 2, "frozen": 2}),
+        (lambda p: MCLR(p, 1e-3), [[3.0, 4.0]], [[0.0, 0.0]], {"masked": 2, "floor": 2}),
         (
             lambda p: MCLR(p, 1e-3, zero_mask=False),
             [[3.0, 4.0, 5.0]],
             [[1.0, 0.0, 0.0]],
             {"floor": 2, "r_max": 2},
         ),
+        (lambda p: PercentDelta(p, 1e-3), [[0.0, 0.0]], [[1.0, 2.0]], {"zero_radius": 1}),
+        (lambda p: MCLR(p, 1e-3), [[0.0, 0.0]], [[1.0, 2.0]], {"zero_radius": 1}),
         (lambda p: LAMB(p, 1e-3), [[3.0, 4.0]], [[1.0, 0.0]], {}),
         (lambda p: LAMB(p, 1e-3), [[3.0, 4.0]], [[0.0, 0.0]], {"zero_norm": 2}),
     ],
@@ -98,13 +168,13 @@ def test_guards_name_the_tensor_and_reset() -> None:
     assert lars.guards(reset=True)["r_max"] == {"0.0": 0, "0.2": 3}
     lars.step()
     assert lars.guards()["r_max"] == {"0.0": 0, "0.2": 1}
-    assert set(lars.guards()) == {"floor", "r_max", "frozen", "overflow"}
+    assert set(lars.guards()) == {"floor", "r_max", "zero_radius", "overflow"}
 
 
 def test_guards_and_radii_print_as_names_and_numbers() -> None:
     net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
     net(torch.ones(1, 2)).sum().backward()
-    for params, names in [(net.named_parameters(), ["0.weight", "1.weight"]), (net.parameters(), ["0.0", "0.1"])]:
+    for params, names in [(net.named_parameters(), ["0.weight", "1.weight"]), (net.parameters(), ["0.0", "0.2"])]:
         lars = LARS(params, 0.1)
         lars.step()
         assert list(lars.radii()) == names
@@ -127,7 +197,7 @@ def test_radii_are_the_last_steps_in_order_and_leave_out_the_excluded() -> None:
     lars = LARS([a, bias, b], 0.5, momentum=0.0)
     assert lars.radii() == {}
     lars.step()
-    assert list(lars.radii().items()) == [("0.0", 2.0), ("0.1", 3.0)]
+    assert list(lars.radii().items()) == [("0.0", 2.0), ("0.2", 3.0)]
     lars.step()
     assert list(lars.radii().values()) == pytest.approx([1.0, 4.5])
 
@@ -200,12 +270,72 @@ def test_an_argument_outside_its_domain_is_refused(make: Make, name: str, value:
 
 
 def test_parameters_without_an_order_or_not_numbers_are_refused() -> None:
-    with pytest.raises(TypeError, match="LARS takes parameters in an order, and a set has none; give a list"):
+    with pytest.raises(TypeError, match="the ordering of tensors in sets will change between runs"):
         LARS([{"params": {parameter([[1.0]], [[1.0]])}}], 0.1)
     with pytest.raises(TypeError, match=r"MCLR takes real floating-point tensors, not torch\.int64"):
         MCLR([torch.ones(2, 2, dtype=torch.long)], 0.1)
     with pytest.raises(TypeError, match="MCLR takes real floating-point tensors, not str"):
         MCLR(["weight"], 0.1)
+
+
+class Own(LayerWise):
+    """A third party's rule, with an option of its own, in the form that passes other keywords on."""
+
+    rules: ClassVar[dict[str, Rule]] = {"power": at_least(1)}
+
+    def __init__(self, params: Any, lr: float = 0.1, *, power: float = 2.0, **others: Any) -> None:
+        super().__init__(params, lr, power=power, **others)
+
+    def fraction(self, batch: Batch) -> tuple[Any, Any]:
+        return batch.weight_norms ** batch.options["power"], batch.grad_norms
+
+
+class Plain(LayerWise):
+    """A third party's rule without options."""
+
+    def fraction(self, batch: Batch) -> tuple[Any, Any]:
+        return batch.weight_norms, batch.grad_norms
+
+
+@pytest.mark.parametrize("make", [*ALL, CBLR, Own, Plain])
+def test_a_misspelt_argument_is_refused_with_the_nearest_name(make: Make) -> None:
+    p = parameter([[1.0]], [[1.0]])
+    with pytest.raises(TypeError, match=r"got an unexpected keyword argument 'momentun'; did you mean 'momentum'"):
+        make([p], lr=0.1, momentun=0.5)
+
+
+def test_a_third_partys_option_reaches_its_rule_within_its_domain() -> None:
+    p = parameter([[3.0]], [[2.0]])
+    rule = Own([{"params": [p]}], power=3.0, momentum=0.5)
+    rule.step()
+    assert rule.radii() == {"0.0": 13.5}
+    with pytest.raises(TypeError, match="Own got an unexpected keyword argument 'powr'; did you mean 'power'"):
+        Own([p], powr=3.0)
+    with pytest.raises(ValueError, match=r"power = 0\.5: must be a finite number ≥ 1"):
+        Own([p], power=0.5)
+
+
+@pytest.mark.parametrize("make", [*ALL, CBLR])
+def test_every_option_has_a_rule(make: Make) -> None:
+    kept = {"lr_at_construction", "lr_reaches_excluded", "weight_decay_reaches_excluded", "params", "steps", "seed"}
+    (group,) = make([parameter([[1.0]], [[1.0]])]).param_groups
+    assert group.keys() - kept == rules(make).keys()
+
+
+@pytest.mark.parametrize("make", [*ALL, CBLR])
+def test_float16_is_refused_at_once_or_before_a_step_moves_anything(make: Make) -> None:
+    half, single = nn.Parameter(torch.ones(2, 2).half()), nn.Parameter(torch.ones(2, 2))
+    with pytest.raises(TypeError, match=r"does not take torch\.float16.*torch\.autocast, or use bfloat16"):
+        make([half], 0.1)
+    half.requires_grad_(False)
+    optimizer = make([single, half], 0.1)  # a frozen one does no harm
+    half.requires_grad_(True)
+    for p in (single, half):
+        p.grad = torch.ones_like(p)
+        optimizer.state[p]["curvature"] = torch.ones_like(p)
+    with pytest.raises(RuntimeError, match=r"does not take torch\.float16"):
+        optimizer.step()
+    assert single.tolist() == [[1, 1], [1, 1]]
 
 
 def test_one_bare_tensor_is_a_group() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from tests.trainables.probes.tiny import Double, measured
-from trainables.optimizers.curvature import random_signs
+from trainables.optimizers.hessian_diagonal import random_signs
 from trainables.probes.sharpness import dominant, largest
 
 LAYERS = ("2.weight", "4.weight")

@@ -54,6 +54,19 @@ def _scaled_norm(x: Tensor) -> Tensor:
     return norm
 
 
+def any_entry(tensors: Tensors) -> Tensor:
+    """1 for each tensor with an entry that is not 0 (NaN is not), 0 for those of zeros and for empty ones."""
+    if tensors[0].device.type == "cpu":
+        return torch.tensor([float(_any_entry_on_cpu(x)) for x in tensors], dtype=torch.float64)
+    return (torch.stack(torch._foreach_norm(list(tensors), math.inf)) != 0).double()
+
+
+def _any_entry_on_cpu(x: Tensor) -> bool:
+    if x.numel() == 0:
+        return False
+    return bool(x[(0,) * x.ndim] != 0) or bool(x.any())  # nearly always the first entry is enough
+
+
 def mean_ratios(tops: Tensors, bottoms: Tensors, beta: float, floor: float) -> Tensor:
     """Means of |a + βb| / max(|b|, floor) for each a of `tops` and b of `bottoms`; 0 for empty tensors."""
     if tops[0].device.type == "cpu":

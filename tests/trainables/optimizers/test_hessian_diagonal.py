@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from trainables.optimizers import curvature
+from trainables.optimizers import hessian_diagonal
 
 SAMPLES = 2000
 WEIGHTS = {"mean": [1 / 12] * 12, "discard": [0.0] * 4 + [1 / 8] * 8, "uneven": [i / 78 for i in range(1, 13)]}
@@ -35,7 +35,7 @@ def flat(tensors: list[Tensor]) -> Tensor:
     return torch.cat([t.detach().flatten() for t in tensors])
 
 
-def hessian_diagonal(loss: Tensor, params: list[nn.Parameter]) -> Tensor:
+def whole_hessians_diagonal(loss: Tensor, params: list[nn.Parameter]) -> Tensor:
     """Rows of the whole Hessian, none of it by the code under test."""
     grad = torch.cat([g.flatten() for g in torch.autograd.grad(loss, params, create_graph=True)])
     rows = [torch.cat([r.flatten() for r in torch.autograd.grad(g, params, retain_graph=True)]) for g in grad]
@@ -68,14 +68,14 @@ def assert_unbiased(draw: Callable[[int], Tensor], expected: Tensor) -> None:
 def test_exact_is_the_hessians_diagonal(kind: str) -> None:
     _, params, _, _, loss = material(kind)
     grads = torch.autograd.grad(loss, params, create_graph=True)
-    torch.testing.assert_close(flat(curvature.exact(grads, params)), hessian_diagonal(loss, params))
+    torch.testing.assert_close(flat(hessian_diagonal.exact(grads, params)), whole_hessians_diagonal(loss, params))
 
 
 def test_exact_of_some_entries() -> None:
     _, params, _, _, loss = material("mean")
     grads = torch.autograd.grad(loss, params, create_graph=True)
     entries = [torch.tensor([2, 0]), torch.tensor([1]), torch.tensor([3, 5, 4]), torch.tensor([0])]
-    some, whole = curvature.exact(grads, params, entries), curvature.exact(grads, params)
+    some, whole = hessian_diagonal.exact(grads, params, entries), hessian_diagonal.exact(grads, params)
     for part, h, at in zip(some, whole, entries, strict=True):
         assert part.tolist() == h.flatten()[at].tolist()
 
@@ -87,9 +87,9 @@ def test_hutchinson_is_unbiased(kind: str) -> None:
     gen = torch.Generator().manual_seed(0)
 
     def draw(_: int) -> Tensor:
-        return flat(curvature.hutchinson(grads, params, curvature.random_signs(params, gen), retain=True))
+        return flat(hessian_diagonal.hutchinson(grads, params, hessian_diagonal.random_signs(params, gen), retain=True))
 
-    expected = hessian_diagonal(loss, params)
+    expected = whole_hessians_diagonal(loss, params)
     assert_unbiased(draw, expected)
     late = torch.stack([draw(i).abs() for i in range(200)]).mean(0)
     assert float((late / expected.abs()).median()) > 1.5, "|·| before the mean is no estimate: hence the signs"
@@ -101,7 +101,7 @@ def test_gauss_newton_bartlett_is_unbiased(kind: str) -> None:
     gen = torch.Generator().manual_seed(0)
 
     def draw(_: int) -> Tensor:
-        estimate = flat(curvature.gauss_newton_bartlett(logits, weights, params, gen))
+        estimate = flat(hessian_diagonal.gauss_newton_bartlett(logits, weights, params, gen))
         assert (estimate >= 0).all()
         return estimate
 
@@ -114,7 +114,7 @@ def test_micro_batches_add_up_to_the_gauss_newton_diagonal_too() -> None:
 
     def draw(_: int) -> Tensor:
         parts = [slice(0, 5), slice(5, 12)]
-        return sum(flat(curvature.gauss_newton_bartlett(logits[p], weights[p], params, gen)) for p in parts)
+        return sum(flat(hessian_diagonal.gauss_newton_bartlett(logits[p], weights[p], params, gen)) for p in parts)
 
     assert_unbiased(draw, gauss_newton_diagonal(logits, weights, params))
 
@@ -123,15 +123,18 @@ def test_a_linear_loss_and_an_unused_parameter_have_no_curvature() -> None:
     used, unused = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(2))
     params = [used, unused]
     grads = torch.autograd.grad(used.sum(), params, create_graph=True, allow_unused=True)
-    signs = curvature.random_signs(params, torch.Generator())
-    for estimate in (curvature.hutchinson(grads, params, signs, retain=True), curvature.exact(grads, params)):
+    signs = hessian_diagonal.random_signs(params, torch.Generator())
+    for estimate in (
+        hessian_diagonal.hutchinson(grads, params, signs, retain=True),
+        hessian_diagonal.exact(grads, params),
+    ):
         assert [h.tolist() for h in estimate] == [[0, 0, 0], [0, 0]]
 
 
 def test_signs_are_fair_independent_and_repeat() -> None:
     p = torch.zeros(101, 99)
     (a,), (b,), (again,) = (
-        curvature.random_signs([p], torch.Generator().manual_seed(seed)) for seed in (0, 1, 0)
+        hessian_diagonal.random_signs([p], torch.Generator().manual_seed(seed)) for seed in (0, 1, 0)
     )  # fmt: skip
     assert a.shape == p.shape
     assert set(a.unique().tolist()) == {-1, 1}
