@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from optuna.storages import BaseStorage
 
 from study import boundary
 from study.outcome import Outcome
 from study.plan import Assignment, Cell
-from study.search import CellSearch
+from study.search import CellSearch, Rows
 from study.spec import Spec
 
 
@@ -30,12 +30,14 @@ class Ledger:
             self.waiting.pop(0)
             return started
         for cell in sorted(self.cells.values(), key=self._handed_out):
-            found = cell.next_search() or next(
-                (t for t in cell.confirm() if t.folder not in self.started and not cell.confirmed(t)), None
-            )
-            if found:
-                return self._start(found)
+            trial = cell.next_search() or self._next_confirm(cell)
+            if trial is not None:
+                return self._start(trial)
         return None
+
+    def _next_confirm(self, cell: CellSearch) -> Assignment | None:
+        waiting = (t for t in cell.confirm() if t.folder not in self.started and not cell.confirmed(t))
+        return next(waiting, None)
 
     @property
     def done(self) -> bool:
@@ -48,7 +50,7 @@ class Ledger:
         )
 
     def recall(self) -> None:
-        """After the storage was away: what it took without our hearing of it is handed out after all."""
+        """After the storage was away: what it stored although its answer was lost is handed out after all."""
         for cell in self.cells.values():
             cell.forget()
         known = {trial.folder for trial in self.waiting} | set(self.started)
@@ -66,11 +68,12 @@ class Ledger:
             )
         ]
 
-    def finish(self, assignment: Assignment, outcome: Outcome, rows: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+    def finish(self, assignment: Assignment, outcome: Outcome, rows: Rows) -> None:
+        """Record how a trial ended, with its metrics by epoch."""
         self.cells[assignment.cell.name].finish(assignment, outcome, rows)
         self._widen()
 
-    def stops(self, assignment: Assignment, rows: Sequence[tuple[int, Mapping[str, float]]]) -> Outcome | None:
+    def stops(self, assignment: Assignment, rows: Rows) -> Outcome | None:
         """How a running trial ends if its pruner stops it, given its new `rows`."""
         return self.cells[assignment.cell.name].stops(assignment, rows)
 
@@ -91,5 +94,6 @@ class Ledger:
         return assignment
 
     def _handed_out(self, cell: CellSearch) -> tuple[int, int]:
+        """Trials of the cell so far, then its batch size: the next trial goes to the cell with the lowest."""
         confirms = sum(t.folder in self.started or cell.confirmed(t) for t in cell.confirm())
         return len(cell.trials) + confirms, cell.cell.batch_size

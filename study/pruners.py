@@ -6,7 +6,7 @@ all ended: so neither the number of slots nor timing decides what is pruned.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 import optuna
@@ -123,3 +123,41 @@ class Arena:
     def leave(self, trial_id: int, state: TrialState, value: float) -> None:
         """The trial has ended."""
         self.storage.set_trial_state_values(trial_id, state, [value])
+
+
+class Judge:
+    """A pruner over the running trials of one cell, each in its arena."""
+
+    def __init__(self, cell: str, pruner: BasePruner) -> None:
+        self.cell, self.pruner = cell, pruner
+        self._seats: dict[int, tuple[Arena, int]] = {}  # by trial number: its arena, and its id there
+        self._shared: Arena | None = None
+
+    def has(self, number: int) -> bool:
+        """Whether trial `number` has been judged before."""
+        return number in self._seats
+
+    def enter(self, trial: FrozenTrial, others: Sequence[FrozenTrial]) -> None:
+        """`trial` is compared with those `others` alone, which have ended."""
+        arena = Arena(self.cell, others, trial.number)
+        self._seats[trial.number] = arena, arena.enter(trial)
+
+    def enter_shared(self, trial: FrozenTrial, ended: Sequence[FrozenTrial]) -> None:
+        """`trial` is compared with all others, running ones too; the first to enter brings what has `ended`."""
+        self._shared = self._shared or Arena(self.cell, ended, len(ended))
+        self._seats[trial.number] = self._shared, self._shared.enter(trial)
+
+    def stops(self, number: int, epoch: int, value: float) -> bool:
+        """Whether trial `number` should stop after `epoch`, with the validation accuracy `value` there."""
+        arena, trial_id = self._seats[number]
+        return arena.stops(self.pruner, trial_id, epoch, value)
+
+    def attributes(self, number: int) -> dict[str, Any]:
+        """What the pruner wants to find with trial `number` later (system attributes)."""
+        arena, trial_id = self._seats[number]
+        return arena.attributes(trial_id)
+
+    def leave(self, number: int, state: TrialState, value: float) -> None:
+        """Trial `number` has ended."""
+        arena, trial_id = self._seats.pop(number)
+        arena.leave(trial_id, state, value)

@@ -16,7 +16,6 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.storages import BaseStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search_spaces import Choice, Range
@@ -26,10 +25,11 @@ from study.fairness import untried
 from study.outcome import Count, Outcome
 from study.parameters import centre, covering, distributions, optuna_key, same_numbers
 from study.plan import Assignment, Cell, search_seed
-from study.pruners import Arena
+from study.pruners import Judge
 from study.samplers import Sampler
 from study.spec import Spec
-from study.storage import at_once, study_name
+from study.storage import study_name
+from study.stored_study import Ending, StoredStudy
 from trainables.errors import Refused
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -38,6 +38,8 @@ warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning
 WORST = 0.0  # the accuracy that a diverged trial counts as
 FAR = 1e9  # by which a trial breaks a constraint on what it did not report
 ENDED = ("complete", "pruned", "diverged")
+
+Rows = Sequence[tuple[int, Mapping[str, float]]]  # metrics by epoch, in order
 
 
 def pruning(spec: Spec, cell: Cell) -> str:
@@ -52,13 +54,9 @@ class CellSearch:
     """The trials of one cell, as its Optuna study holds them."""
 
     def __init__(self, storage: BaseStorage, spec: Spec, cell: Cell) -> None:
-        self.storage, self.spec, self.cell = storage, spec, cell
-        self._trials: list[FrozenTrial] | None = None  # as last read; this process alone writes them
-        name = study_name(storage, spec.name, cell.name)
-        try:
-            self.study_id = storage.get_study_id_from_name(name)
-        except KeyError:
-            self.study_id = storage.create_new_study([StudyDirection.MAXIMIZE], name)
+        """Raises Refused where the storage's trials were drawn from other ranges."""
+        self.spec, self.cell = spec, cell
+        self.study = StoredStudy(storage, study_name(storage, spec.name, cell.name))
         self.budgets = [spec.search.trials if cell.space else 0]  # of search trials, after each round of widening
         self.settled = not spec.search.widen or not cell.space  # no round can follow
         self.widest = boundary.widest(cell) if spec.search.widen else dict(cell.space)
@@ -66,11 +64,10 @@ class CellSearch:
         self.distributions = distributions(self.widest)
         self._check_ranges()
         self.failed: set[int] = set()  # search trials that this process gave up
-        self.ended_confirms = {key for key, how in self._confirms().items() if how["status"] in ENDED}
+        self.ended_confirms = {key for key, state in self._confirms().items() if state["status"] in ENDED}
         self._confirm: list[Assignment] = []
-        self.pruner = None if pruning(spec, cell).startswith("off") else spec.search.pruner.build(cell.typical.epochs)
-        self._judged: dict[int, tuple[Arena, int]] = {}  # running trials under the pruner's eye
-        self._arena: Arena | None = None  # the one of all trials, where results may depend on timing
+        pruner = None if pruning(spec, cell).startswith("off") else spec.search.pruner.build(cell.typical.epochs)
+        self.judge = Judge(cell.name, pruner) if pruner is not None else None
 
     def _check_ranges(self) -> None:
         """Raises Refused when the trials so far were drawn from other ranges: another version's, or another spec's."""
@@ -97,13 +94,11 @@ class CellSearch:
     @property
     def trials(self) -> list[FrozenTrial]:
         """The search trials, by number."""
-        if self._trials is None:
-            self._trials = self.storage.get_all_trials(self.study_id, deepcopy=False)
-        return self._trials
+        return self.study.trials
 
     def forget(self) -> None:
         """Read the trials anew when they are next wanted."""
-        self._trials = None
+        self.study.forget()
 
     @property
     def searched(self) -> bool:
@@ -116,16 +111,14 @@ class CellSearch:
         None where none is complete and keeps to the spec's constraints.
         """
         complete = [t for t in self.trials[:of] if t.user_attrs.get("status") == "complete" and self._feasible(t)]
-        return min(
-            complete, key=lambda t: (-(t.value or 0.0), t.user_attrs.get("val/loss", 0.0), t.number), default=None
-        )
+        return min(complete, key=_rank, default=None)
 
     def confirmed(self, assignment: Assignment) -> bool:
         """Whether a confirm trial has ended."""
         return _confirm_key(assignment) in self.ended_confirms
 
     def count(self) -> Count:
-        """Where the cell stands, as the storage tells it."""
+        """Where the cell stands, by what the storage holds."""
         confirms, known = [_confirm_key(trial) for trial in self.confirm()], self._confirms()
         states = [trial.user_attrs.get("status", "running") for trial in self.trials]
         states += [known[key]["status"] for key in confirms if key in known]
@@ -140,9 +133,8 @@ class CellSearch:
         )  # fmt: skip
 
     def _confirms(self) -> dict[str, dict[str, Any]]:
-        """Confirm trials that were begun, and how they stand."""
-        attrs = self.storage.get_study_user_attrs(self.study_id)
-        return {key: how for key, how in attrs.items() if key.startswith("confirm/")}
+        """Confirm trials that were begun, and where they stand."""
+        return {key: state for key, state in self.study.attributes().items() if key.startswith("confirm/")}
 
     # Ranges
 
@@ -196,14 +188,7 @@ class CellSearch:
         seen = self._seen(number)
         if number >= self.budgets[-1] or seen is None:
             return None
-        suggested = self._suggest(number, seen)
-        template = create_trial(
-            state=TrialState.RUNNING, params=suggested.params, distributions=self.distributions,
-            system_attrs=suggested.system_attrs,
-        )  # fmt: skip
-        self.forget()
-        trial_id = self.storage.create_new_trial(self.study_id, template)
-        return self.assignment(self.storage.get_trial(trial_id))
+        return self.assignment(self.study.begin(self._suggest(number, seen), self.distributions))
 
     def confirm(self) -> list[Assignment]:
         """The confirm trials of the best configuration, ended or not; none while the search goes on."""
@@ -221,74 +206,64 @@ class CellSearch:
     def begin(self, assignment: Assignment) -> None:
         """A confirm trial is handed out; a search trial stands in the storage from its suggestion on."""
         if assignment.phase == "confirm":
-            self.storage.set_study_user_attr(self.study_id, _confirm_key(assignment), {"status": "running"})
+            self.study.note(_confirm_key(assignment), {"status": "running"})
 
     def assignment(self, trial: FrozenTrial) -> Assignment:
+        """The search trial as something to run."""
         config = self.cell.config(self._values(trial), search_seed(self.spec, trial.number))
         return Assignment(self.cell, "search", trial.number, config)
 
     # What happened
 
-    def stops(self, assignment: Assignment, rows: Sequence[tuple[int, Mapping[str, float]]]) -> Outcome | None:
+    def stops(self, assignment: Assignment, rows: Rows) -> Outcome | None:
         """The outcome of a running search trial that the pruner stops, after the epoch `step`; `rows` are new."""
-        if self.pruner is None or assignment.phase != "search":
+        if self.judge is None or assignment.phase != "search":
             return None
-        arena, trial_id = self._judged.get(assignment.number) or self._enter(assignment.number)
+        number = assignment.number
+        if not self.judge.has(number):
+            self._enter(self.judge, number)
         for epoch, row in rows:
-            if epoch < assignment.config.epochs and arena.stops(self.pruner, trial_id, epoch, row["val/accuracy"]):
+            if epoch < assignment.config.epochs and self.judge.stops(number, epoch, row["val/accuracy"]):
                 last = {key: row[key] for key in ("val/accuracy", "val/loss")}
                 return Outcome("pruned", last, epoch, f"{self.spec.search.pruner.name} pruned it after epoch {epoch}")
         return None
 
-    def _enter(self, number: int) -> tuple[Arena, int]:
+    def _enter(self, judge: Judge, number: int) -> None:
+        """Trial `number` comes before the judge, beside those that it may be compared with."""
         if self.spec.search.reproducible:
-            arena = Arena(self.cell.name, self._visible(number), number)
+            judge.enter(self.trials[number], self._visible(number))
         else:
-            ended = [trial for trial in self.trials if trial.state.is_finished()]
-            arena = self._arena = self._arena or Arena(self.cell.name, ended, len(ended))
-        self._judged[number] = arena, arena.enter(self.trials[number])
-        return self._judged[number]
+            judge.enter_shared(self.trials[number], [trial for trial in self.trials if trial.state.is_finished()])
 
-    def finish(self, assignment: Assignment, outcome: Outcome, rows: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+    def finish(self, assignment: Assignment, outcome: Outcome, rows: Rows) -> None:
         """Record how a trial ended. A failed one stays unfinished, to be run again by the next `study run`."""
         ended = {"status": outcome.status, "step": outcome.step, "reason": outcome.reason}
         ended = {key: value for key, value in ended.items() if value is not None}
-        if assignment.phase == "confirm":
-            key = _confirm_key(assignment)
-            self.storage.set_study_user_attr(self.study_id, key, {**ended, **outcome.metrics})
-            if outcome.status != "failed":
-                self.ended_confirms.add(key)
+        if assignment.phase == "search":
+            self._finish_search(assignment.number, outcome, rows, ended)
             return
-        self.forget()
-        trial_id = self.storage.get_trial_id_from_study_id_trial_number(self.study_id, assignment.number)
-        if self.storage.get_trial(trial_id).state.is_finished():
-            return  # a try before this one got through, though its answer did not
-        kept = {key: rows[-1][1][key] for key in self.spec.search.constraints if rows and key in rows[-1][1]}
-        failed, judged = outcome.status == "failed", self._judged.get(assignment.number)
-        state = TrialState.PRUNED if outcome.status == "pruned" else TrialState.COMPLETE
-        value = WORST if outcome.status == "diverged" else outcome.metrics.get("val/accuracy", WORST)
-        with at_once(self.storage):
-            for key, told in {**ended, **kept, **outcome.metrics}.items():
-                self.storage.set_trial_user_attr(trial_id, key, told)
-            if not failed:
-                self._conclude(trial_id, rows, judged[0].attributes(judged[1]) if judged else {}, state, value)
-        if failed:
-            self.failed.add(assignment.number)
-        elif judged:
-            judged[0].leave(judged[1], state, value)
-            del self._judged[assignment.number]
+        key = _confirm_key(assignment)
+        self.study.note(key, {**ended, **outcome.metrics})
+        if outcome.status != "failed":
+            self.ended_confirms.add(key)
 
-    def _conclude(
-        self, trial_id: int, rows: Sequence[tuple[int, Mapping[str, float]]], told: Mapping[str, Any],
-        state: TrialState, value: float,
-    ) -> None:  # fmt: skip
-        """Optuna's own account of how a trial ended; `told` is what its pruner keeps with it."""
-        for epoch, row in rows:
-            if "val/accuracy" in row:
-                self.storage.set_trial_intermediate_value(trial_id, epoch, row["val/accuracy"])
-        for key, attr in told.items():
-            self.storage.set_trial_system_attr(trial_id, key, attr)
-        self.storage.set_trial_state_values(trial_id, state, [value])
+    def _finish_search(self, number: int, outcome: Outcome, rows: Rows, ended: Mapping[str, Any]) -> None:
+        constrained = {key: rows[-1][1][key] for key in self.spec.search.constraints if rows and key in rows[-1][1]}
+        ending = None if outcome.status == "failed" else self._ending(number, outcome, rows)
+        if not self.study.end(number, {**ended, **constrained, **outcome.metrics}, ending):
+            return
+        if ending is None:
+            self.failed.add(number)
+        elif self.judge is not None and self.judge.has(number):
+            self.judge.leave(number, ending.state, ending.value)
+
+    def _ending(self, number: int, outcome: Outcome, rows: Rows) -> Ending:
+        return Ending(
+            TrialState.PRUNED if outcome.status == "pruned" else TrialState.COMPLETE,
+            WORST if outcome.status == "diverged" else outcome.metrics.get("val/accuracy", WORST),
+            {epoch: row["val/accuracy"] for epoch, row in rows if "val/accuracy" in row},
+            self.judge.attributes(number) if self.judge is not None and self.judge.has(number) else {},
+        )
 
     def _ended(self, trial: FrozenTrial) -> bool:
         return trial.state.is_finished() or trial.number in self.failed
@@ -302,7 +277,7 @@ class CellSearch:
         """What the sampler of trial `number` sees; None while it must wait for some of it."""
         if not self.spec.search.reproducible:
             return [trial for trial in self.trials if trial.number not in self.failed]
-        if self.spec.search.sampler.blind and self.pruner is None:
+        if self.spec.search.sampler.blind and self.judge is None:
             return []
         known = self.trials[: max(0, number - self.spec.search.window + 1)]
         return self._visible(number) if all(self._ended(trial) for trial in known) else None
@@ -337,8 +312,8 @@ class CellSearch:
         bounds = self.spec.search.constraints
         if not bounds or trial.user_attrs.get("status") != "complete":
             return None
-        told = trial.user_attrs
-        return {key: bound.excess(told[key]) if key in told else FAR for key, bound in bounds.items()}
+        metrics = trial.user_attrs
+        return {key: bound.excess(metrics[key]) if key in metrics else FAR for key, bound in bounds.items()}
 
     def _feasible(self, trial: FrozenTrial) -> bool:
         return all(excess <= 0 for excess in (self._excesses(trial) or {}).values())
@@ -350,6 +325,7 @@ class CellSearch:
 
 
 def _rank(trial: FrozenTrial) -> tuple[float, float, int]:
+    """The best trial has the lowest: by accuracy, then loss, then number."""
     return -(trial.value or 0.0), trial.user_attrs.get("val/loss", 0.0), trial.number
 
 

@@ -70,7 +70,7 @@ class FileStorage(JournalStorage):
 
 
 def at_once(storage: BaseStorage) -> AbstractContextManager[None]:
-    """Inside it, what a trial is told of goes to a journal in one piece; a database takes it line by line."""
+    """Inside it, what is written about a trial goes to a journal in one piece; a database takes it line by line."""
     return storage.journal.gathering() if isinstance(storage, FileStorage) else nullcontext()
 
 
@@ -129,12 +129,13 @@ def claim(storage: BaseStorage, study: str, study_id: str) -> None:
     """Raises Refused where the storage holds a study of this name from another directory."""
     if isinstance(storage, JournalStorage):
         return
-    for found in storage.get_all_studies():
-        if not found.study_name.startswith(f"{study}: "):
+    for stored in storage.get_all_studies():
+        if not stored.study_name.startswith(f"{study}: "):
             continue
-        owner = found.user_attrs.get("study_id")
-        if owner is None and not storage.get_n_trials(found._study_id):
-            storage.set_study_user_attr(found._study_id, "study_id", study_id)
+        owner = stored.user_attrs.get("study_id")
+        number = storage.get_study_id_from_name(stored.study_name)
+        if owner is None and not storage.get_n_trials(number):
+            storage.set_study_user_attr(number, "study_id", study_id)
         elif owner != study_id:
             rule = "the storage has a study of this name from another directory"
             raise Refused("name", study, rule, "rename this one with --set name=…")
