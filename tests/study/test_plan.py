@@ -1,7 +1,7 @@
 import pytest
 
 from search_spaces import Choice, Float
-from study.plan import SEARCH_SEEDS, cells, data_key, load_data, search_seed
+from study.plan import cells, data_key, load_data, search_seed
 from study.spec import load
 from trainables.errors import Refused
 
@@ -115,10 +115,17 @@ def test_a_value_that_follows_the_batch_size_wrongly_is_refused(key, value, mess
         only(**{key: value})
 
 
-def test_search_seeds_never_meet_confirm_seeds():
-    spec = load("smoke")
-    assert search_seed(spec, 0) == SEARCH_SEEDS
-    assert search_seed(spec, 5) != search_seed(load("smoke", overrides=["search/seed=1"]), 5)
+@pytest.mark.parametrize("seed", [0, 1, 9999])
+def test_a_search_trial_has_a_seed_that_no_confirm_trial_can_have_and_no_other_search(seed):
+    """Confirm seeds are 0 to confirm/seeds - 1, of which a spec may ask for 10,000; trials are trained with seeds < 2³¹."""
+    spec = load("smoke", overrides=[f"search/seed={seed}", "confirm/seeds=10000"])
+    first, last = search_seed(spec, 0), search_seed(spec, 9999)
+    assert (first, last) == (10_000 + 10_000 * seed, 19_999 + 10_000 * seed)
+    assert spec.confirm.seeds - 1 < first < last < 2**31
+    with pytest.raises(Refused, match=r"confirm/seeds = 10001: must be less than or equal to 10000"):
+        load("smoke", overrides=["confirm/seeds=10001"])
+    with pytest.raises(Refused, match=r"search/seed = 10000: must be less than 10000"):
+        load("smoke", overrides=["search/seed=10000"])
 
 
 def test_each_data_set_is_loaded_once():
