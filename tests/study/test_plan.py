@@ -117,7 +117,7 @@ def test_a_value_that_follows_the_batch_size_wrongly_is_refused(key, value, mess
 
 @pytest.mark.parametrize("seed", [0, 1, 9999])
 def test_a_search_trial_has_a_seed_that_no_confirm_trial_can_have_and_no_other_search(seed):
-    """Confirm seeds are 0 to confirm/seeds - 1, of which a spec may ask for 10,000; trials are trained with seeds < 2³¹."""
+    """Confirm seeds are 0 to confirm/seeds - 1, at most 9,999; no trial takes a seed of 2³¹ or more."""
     spec = load("smoke", overrides=[f"search/seed={seed}", "confirm/seeds=10000"])
     first, last = search_seed(spec, 0), search_seed(spec, 9999)
     assert (first, last) == (10_000 + 10_000 * seed, 19_999 + 10_000 * seed)
