@@ -15,10 +15,10 @@ from search_spaces import Float, Range
 from study.plan import Cell
 from trainables.errors import Refused
 
-EDGE = 0.05  # of a range at either end
-FACTOR = 10.0  # by which a range grows in a round
-ROUNDS = 3
-SHARE = 0.25  # of the budget: the extra trials of a round
+EDGE = 0.05  # A best trial in this share of a range at either end raises an alarm.
+FACTOR = 10.0  # A range grows by this factor in a round.
+ROUNDS = 3  # So often a search is widened at most.
+SHARE = 0.25  # A round adds this share of the first budget.
 
 Space = Mapping[str, Range]
 
@@ -43,16 +43,15 @@ def extra(trials: int) -> int:
 
 def edges(cell: Cell, space: Space, drawn: Mapping[str, float]) -> list[Edge]:
     """Where the values `drawn` for a trial lie at an end that its field's domain does not have itself."""
-    found: list[Edge] = []
+    raised: list[Edge] = []
     for key, range_ in space.items():
         if not isinstance(range_, Float):
             continue
         place = _place(range_, drawn[key])
-        for end, near in (("low", place < EDGE), ("high", place > 1 - EDGE)):
-            if near and _accepts(cell, space, key, _beyond(range_, end)):
-                limit = range_.value(range_.low if end == "low" else range_.high)
-                found.append(Edge(key, end, range_.value(drawn[key]), limit))  # type: ignore[arg-type]
-    return found
+        end: Literal["low", "high"] | None = "low" if place < EDGE else "high" if place > 1 - EDGE else None
+        if end is not None and _accepts(cell, space, key, _beyond(range_, end)):
+            raised.append(Edge(key, end, range_.value(drawn[key]), range_.value(getattr(range_, end))))
+    return raised
 
 
 def widenable(range_: Range) -> bool:
@@ -97,8 +96,8 @@ def _place(range_: Float, drawn: float) -> float:
     return (drawn - range_.low) / (range_.high - range_.low)
 
 
-def _beyond(range_: Float, end: str) -> float:
-    """A little past the end."""
+def _beyond(range_: Float, end: Literal["low", "high"]) -> float:
+    """A hundredth of the range past its `end`: a value that the field may or may not accept."""
     step = 0.01 if end == "high" else -0.01
     if range_.log:
         edge = range_.high if end == "high" else range_.low
@@ -107,6 +106,7 @@ def _beyond(range_: Float, end: str) -> float:
 
 
 def _accepts(cell: Cell, space: Space, key: str, drawn: float) -> bool:
+    """Whether a trial of the cell takes the value `drawn` for `key`, the other fields in the middle of their ranges."""
     values = {other: range_.value(range_.centre()) for other, range_ in space.items()}
     try:
         cell.config({**values, key: space[key].value(drawn)}, seed=0)

@@ -20,14 +20,14 @@ from trainables.train import check_batch_sizes
 
 Phase = Literal["search", "confirm"]
 MOST_COMBINATIONS = 10_000
-SEARCH_SEEDS = 10_000  # training seeds below are confirm's, from here on search's
+SEARCH_SEEDS = 10_000  # Confirm trials take training seeds below this, search trials from here on.
 
 
 @dataclass(frozen=True)
 class Cell:
     """An arm at a batch size. `fixed` and `space` are keyed as everywhere (`optimizer/gamma`).
 
-    A `repeat` above 0 is another, independent search of the same cell: it tells search luck from seed luck.
+    A `repeat` above 0 is another, independent search of the same cell: it separates search luck from seed luck.
     """
 
     arm: str

@@ -35,9 +35,9 @@ from trainables.errors import Refused
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
-WORST = 0.0  # the accuracy that a diverged trial counts as
-FAR = 1e9  # by which a trial breaks a constraint on what it did not report
-ENDED = ("complete", "pruned", "diverged")
+WORST = 0.0  # A diverged trial counts as this accuracy.
+FAR = 1e9  # By so much a trial breaks a constraint on a metric that it did not report.
+ENDED = ("complete", "pruned", "diverged")  # A failed trial is run again, so it has not ended.
 
 Rows = Sequence[tuple[int, Mapping[str, float]]]  # metrics by epoch, in order
 
@@ -63,7 +63,7 @@ class CellSearch:
         self.keys = {optuna_key(key, range_): key for key, range_ in cell.space.items()}
         self.distributions = distributions(self.widest)
         self._check_ranges()
-        self.failed: set[int] = set()  # search trials that this process gave up
+        self.failed: set[int] = set()  # numbers of the search trials that failed in this process
         self.ended_confirms = {key for key, state in self._confirms().items() if state["status"] in ENDED}
         self._confirm: list[Assignment] = []
         pruner = None if pruning(spec, cell).startswith("off") else spec.search.pruner.build(cell.typical.epochs)

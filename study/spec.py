@@ -193,7 +193,7 @@ class Collection(Settings):
 
     def load(self, overrides: Sequence[str] = ()) -> dict[str, Spec]:
         """Its studies by name, each with the overrides. Raises Refused."""
-        found: dict[str, Spec] = {}
+        loaded: dict[str, Spec] = {}
         for at, request in enumerate(self.studies):
             find(request, self.scale, f"studies/{at}")
             try:
@@ -202,10 +202,10 @@ class Collection(Settings):
                 raise refused.under(Path(request).stem) from None
             if isinstance(study, Collection):
                 raise Refused(f"studies/{at}", request, "is a collection itself", "name its studies one by one")
-            if study.name in found:
+            if study.name in loaded:
                 raise Refused(f"studies/{at}", request, f"a second study called {study.name}", "give it another name")
-            found[study.name] = study
-        return found
+            loaded[study.name] = study
+        return loaded
 
     def dump(self, studies: Sequence[str]) -> str:
         """The collection as YAML, its `studies` by their resolved names."""
