@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from study import sources
+from study import sources, yaml_core
 from study.spec import Collection, Spec, parse, parse_collection
 from trainables.config import flatten
 from trainables.errors import Refused
@@ -177,7 +177,7 @@ def _continues(old: Spec, new: Spec, path: Path) -> None:
     for key in {**before, **after}:
         was, now = before.get(key, missing), after.get(key, missing)
         arm = key.split("/")[1] if key.startswith("arms/") else None
-        if was == now or key in FREE or (arm is not None and arm not in old.arms):
+        if yaml_core.same(was, now) or key in FREE or (arm is not None and arm not in old.arms):
             continue
         if (key in RAISABLE and now > was) or (key == "batch_sizes" and set(was) <= set(now)):
             continue

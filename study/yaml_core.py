@@ -38,6 +38,28 @@ def parse_stored(text: str, source: str) -> Any:
     return _load(text, source, _Loader)
 
 
+def same(stored: Any, written: Any) -> bool:
+    """Whether one text of a spec may have given both: `stored` by YAML 1.1, `written` by the core schema.
+
+    So `lr: 1e-2`, which was stored as text, goes on as the number 0.01, and `nesterov: yes`, stored as true, as text.
+    """
+    if isinstance(stored, list) and isinstance(written, list):
+        return len(stored) == len(written) and all(map(same, stored, written))
+    if stored == written:
+        return True
+    by_core = isinstance(stored, str) and not isinstance(written, str) and _plain(stored, _Core) == written
+    by_1_1 = isinstance(written, str) and not isinstance(stored, str) and _plain(written, _Loader) == stored
+    return by_core or by_1_1
+
+
+def _plain(text: str, loader: type[_Loader]) -> Any:
+    """What `text` means as a plain value; itself where it is none."""
+    try:
+        return yaml.load(text, loader)
+    except yaml.YAMLError:
+        return text
+
+
 def dump(tree: Any) -> str:
     """The tree as YAML that both schemas read as the same."""
     return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True)

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from search_spaces import Choice, Float
+from study.directory import Directory
 from study.plan import cells
 from study.sources import builtin
 from study.spec import Collection, Spec, load, parse
@@ -394,3 +395,26 @@ def test_a_stored_spec_of_a_former_version_is_read_as_it_was_written():
     assert old.arms["sgd"]["optimizer"]["lr"] == "1e-2"
     new = load("smoke", overrides=["arms/sgd/optimizer/lr=1e-2"])
     assert [cell.typical.hash() for cell in cells(old)] == [cell.typical.hash() for cell in cells(new)]
+
+
+def test_the_file_that_began_a_study_goes_on_with_it(tmp_path):
+    """Version 0.1.0 stored `1e-2` and `1e-4` of this very file as text, and `yes` as true."""
+    text = """
+    extends: smoke
+    name: mine
+    arms:
+      sgd: {optimizer: {lr: 1e-2, beta: {choices: [1e-4, 1e-3]}, nesterov: yes}}
+      lars: {optimizer: {gamma: {low: 1e-3, high: 1e-1, log: true}}}
+    """
+    (tmp_path / "mine.yaml").write_text(text)
+    new = load(str(tmp_path / "mine.yaml"))
+    stored = yaml.safe_load(new.dump())
+    stored["arms"]["sgd"]["optimizer"] |= {"lr": "1e-2", "beta": {"choices": ["1e-4", "1e-3"]}, "nesterov": True}
+    stored["arms"]["lars"]["optimizer"]["gamma"] |= {"low": "1e-3", "high": "1e-1"}
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(stored, sort_keys=False))
+    Directory(tmp_path).check(new)
+    old = Directory(tmp_path).spec()
+    assert [cell.typical.hash() for cell in cells(old)] == [cell.typical.hash() for cell in cells(new)]
+    (tmp_path / "mine.yaml").write_text(text.replace("1e-2", "2e-2"))
+    with pytest.raises(Refused, match=r"arms/sgd/optimizer/lr = 0\.02: the study in .* was run with '1e-2'"):
+        Directory(tmp_path).check(load(str(tmp_path / "mine.yaml")))

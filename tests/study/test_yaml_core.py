@@ -96,3 +96,16 @@ def test_what_is_stored_means_the_same_to_every_reader(value):
 def test_what_former_versions_stored_is_read_as_they_wrote_it():
     for value in ("1e-2", "0o7", "1e5", "on", "1:30", 90, 8, True):
         assert yaml_core.parse_stored(yaml.safe_dump({"key": value}), "") == {"key": value}
+
+
+@pytest.mark.parametrize(
+    ("stored", "written", "equal"),
+    [
+        ("1e-2", 0.01, True), (0.01, 0.01, True), ("1e-2", 0.02, False), (0.01, "1e-2", False), ("1e-2", "1e-3", False),
+        (True, "yes", True), (False, "off", True), (True, "no", False), (90, "1:30", True), (1000, "1_000", True),
+        (["1e-2", "1e-3"], [0.01, 0.001], True), (["1e-2"], [0.01, 0.001], False), (["1e-2"], [0.1], False),
+        (8, 10, False), ("a", "b", False), ("a: [", 1, False), (None, "~", True), (None, 0, False),
+    ],
+)  # fmt: skip
+def test_two_values_are_the_same_if_one_text_may_have_given_both(stored, written, equal):
+    assert yaml_core.same(stored, written) is equal
