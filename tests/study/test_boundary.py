@@ -85,6 +85,7 @@ def test_with_widen_the_range_grows_and_every_cell_gets_the_same_trials(tmp_path
     ledger = run(tmp_path / "j", spec("search/widen=true"), 1, random.Random(0), follow=far)
     budgets = {name: len(cell.trials) for name, cell in ledger.cells.items()}
     assert len(set(budgets.values())) == 1  # offered to all
+    assert len({cell.rounds for cell in ledger.cells.values()}) == 1
     assert 8 < budgets["sgd/16"] <= 8 + boundary.ROUNDS * boundary.extra(8)
     sgd, lars = ledger.cells["sgd/16"], ledger.cells["lars/16"]
     assert sgd.best().params["optimizer/lr"] > 0.01  # beyond the first range
