@@ -8,7 +8,7 @@ from study.ledger import Ledger
 from study.outcome import Outcome
 from study.plan import cells
 from study.pruners import Arena, pruners
-from study.search import pruning
+from study.search import CellSearch, pruning
 from study.spec import load
 from study.storage import mend, open_storage
 from tests.study.simulation import curve, run, story
@@ -128,3 +128,45 @@ def test_options_are_optunas_and_unknown_ones_are_refused():
         spec("{name: median, n_warmup: 3}")
     with pytest.raises(Refused, match=r"search/pruner/reduction_factor = 1: must be greater than or equal to 2"):
         spec("{name: asha, reduction_factor: 1}")
+
+
+def judged(tmp_path, *more):
+    """A search whose first trial reached 0.9 at every epoch, and its second trial, which has just begun."""
+    study = spec("{name: median, n_startup_trials: 1}", "search/window=1", *more)
+    search = CellSearch(open_storage(tmp_path / "j"), study, cells(study)[0])
+    first = search.next_search()
+    rows = [(epoch, {"val/accuracy": 0.9, "val/loss": 0.1}) for epoch in range(1, 10)]
+    search.finish(first, Outcome("complete", {"val/accuracy": 0.9, "val/loss": 0.1}), rows)
+    return search, search.next_search()
+
+
+def row(epoch, accuracy):
+    return [(epoch, {"val/accuracy": accuracy, "val/loss": 1.0, "train/loss": 2.0})]
+
+
+def test_the_last_epoch_is_never_pruned_and_each_before_it_may_be(tmp_path):
+    search, trial = judged(tmp_path)
+    assert search.stops(trial, row(9, 0.1)) is None
+    outcome = search.stops(trial, row(8, 0.1))
+    assert outcome == Outcome("pruned", {"val/accuracy": 0.1, "val/loss": 1.0}, 8, "median pruned it after epoch 8")
+
+
+@pytest.mark.parametrize("mode", ["true", "false"])
+def test_a_trial_leaves_the_judge_when_it_ends_and_counts_for_those_after_it(tmp_path, mode):
+    search, trial = judged(tmp_path, f"search/reproducible={mode}")
+    outcome = search.stops(trial, row(1, 0.1))
+    assert search.judge.has(1)
+    search.finish(trial, outcome, row(1, 0.1))
+    assert not search.judge.has(1)
+    ended = search.trials[1]
+    assert (ended.state.name, ended.value, ended.user_attrs["step"]) == ("PRUNED", 0.1, 1)
+    third = search.next_search()
+    assert search.stops(third, row(1, 0.95)) is None
+
+
+def test_without_a_pruner_nothing_judges(tmp_path):
+    study = spec("none")
+    search = CellSearch(open_storage(tmp_path / "j"), study, cells(study)[0])
+    trial = search.next_search()
+    assert search.judge is None
+    assert search.stops(trial, row(1, 0.0)) is None

@@ -6,9 +6,9 @@ import optuna
 import pytest
 
 from study.ledger import Ledger
-from study.outcome import Outcome
+from study.outcome import Count, Outcome
 from study.plan import cells
-from study.search import WORST
+from study.search import WORST, CellSearch
 from study.spec import Spec, load
 from study.storage import mend, open_storage
 from trainables.errors import Refused
@@ -187,3 +187,95 @@ def test_a_search_among_choices_that_were_text_goes_on_with_numbers(tmp_path):
     assert story(ledger) == story(run(tmp_path / "calm", spec(text, 9), 1, random.Random(0)))
     with pytest.raises(Refused, match=r"optimizer/lr = .*0\.5.*: trial 0 of sgd/16 was drawn from Categorical"):
         run(tmp_path / "j", spec("[1e-2, 1e-3, 0.5]", 9), 1, random.Random(0))
+
+
+def one(tmp_path, *more):
+    """The search of sgd/16 alone."""
+    spec = load("smoke", overrides=["search/trials=5", "search/window=2", "confirm/seeds=2", *more])
+    return CellSearch(open_storage(tmp_path / "j"), spec, cells(spec)[0])
+
+
+def ended(accuracy, loss=1.0, status="complete"):
+    return Outcome(status, {"val/accuracy": accuracy, "val/loss": loss})
+
+
+ROWS = [(1, {"val/accuracy": 0.1, "train/loss": 3.0}), (2, {"val/accuracy": 0.4, "train/loss": 2.0})]
+
+
+def test_a_cell_counts_its_trials_by_how_they_ended(tmp_path):
+    cell = one(tmp_path)
+    assert cell.count() == Count(total=5 + 2)
+    outcomes = [ended(0.4), Outcome("diverged", step=3), ended(0.3, status="pruned"), ended(0.7), ended(0.5)]
+    for outcome_ in outcomes[:4]:
+        cell.finish(cell.next_search(), outcome_, ROWS)
+    last = cell.next_search()
+    assert cell.count() == Count(total=7, done=2, diverged=1, pruned=1, running=1, best=0.7)
+    assert (cell.count().ended, cell.count().left) == (4, 3)
+    assert cell.next_search() is None  # the budget is spent
+    assert cell.confirm() == []
+    cell.finish(last, Outcome("failed", reason="no memory"), [])
+    assert (cell.count().failed, cell.count().running, cell.failed) == (1, 0, {4})
+    first, second = cell.confirm()
+    cell.begin(first)
+    assert cell.count().running == 1
+    cell.finish(first, ended(0.6), ROWS)
+    cell.begin(second)
+    cell.finish(second, Outcome("failed", reason="no memory"), [])
+    assert (cell.confirmed(first), cell.confirmed(second)) == (True, False)
+    assert (cell.count().done, cell.count().failed, cell.count().left) == (3, 2, 2)
+
+
+def test_where_every_trial_diverged_no_confirm_trial_is_expected(tmp_path):
+    cell = one(tmp_path)
+    for _ in range(5):
+        cell.finish(cell.next_search(), Outcome("diverged", step=1), ROWS)
+    assert (cell.count().total, cell.count().left, cell.confirm()) == (5, 0, [])
+
+
+def test_a_suggestion_sees_the_trials_up_to_its_number_minus_the_window(tmp_path):
+    cell = one(tmp_path)
+    first, second = cell.next_search(), cell.next_search()
+    assert cell.next_search() is None  # trial 2 must see trial 0
+    cell.finish(second, ended(0.2), ROWS)
+    assert cell.next_search() is None
+    cell.finish(first, ended(0.1), ROWS)
+    assert [trial.number for trial in cell._seen(2)] == [0]
+    assert [trial.number for trial in cell._seen(3)] == [0, 1]
+    assert cell.next_search().number == 2
+    assert cell._seen(4) is None
+    assert [trial.number for trial in cell._seen(3)] == [0, 1]
+
+
+def test_a_failed_trial_is_neither_seen_nor_waited_for(tmp_path):
+    cell = one(tmp_path)
+    cell.finish(cell.next_search(), Outcome("failed", reason="no memory"), [])
+    cell.finish(cell.next_search(), ended(0.2), ROWS)
+    assert [trial.number for trial in cell._seen(3)] == [1]
+
+
+def test_the_storage_holds_how_a_trial_ended_and_what_the_constraints_ask_for(tmp_path):
+    cell = one(tmp_path, "search/constraints={train/loss: {high: 2.5}, no/such: {low: 0}}")
+    cell.finish(cell.next_search(), ended(0.4, 0.9), ROWS)
+    cell.finish(cell.next_search(), Outcome("diverged", {}, 7, "the loss is nan"), ROWS[:1])
+    good, bad = cell.trials
+    assert good.user_attrs == {"status": "complete", "train/loss": 2.0, "val/accuracy": 0.4, "val/loss": 0.9}
+    assert bad.user_attrs == {"status": "diverged", "step": 7, "reason": "the loss is nan", "train/loss": 3.0}
+    assert (good.value, good.intermediate_values, bad.value) == (0.4, {1: 0.1, 2: 0.4}, WORST)
+    assert cell._excesses(good) == {"train/loss": -0.5, "no/such": 1e9}
+    assert cell._excesses(bad) is None
+    assert cell.best() is None  # it breaks the second constraint
+
+
+def test_the_best_of_the_first_trials_alone(tmp_path):
+    cell = one(tmp_path)
+    for accuracy, loss in ((0.4, 1.0), (0.6, 2.0), (0.6, 1.0), (0.6, 1.0), (0.9, 5.0)):
+        cell.finish(cell.next_search(), ended(accuracy, loss), ROWS)
+    assert [cell.best(of).number for of in (1, 2, 3, 4, None)] == [0, 1, 2, 2, 4]
+
+
+def test_an_outcome_that_comes_twice_counts_once(tmp_path):
+    cell = one(tmp_path)
+    trial = cell.next_search()
+    cell.finish(trial, ended(0.4), ROWS)
+    cell.finish(trial, ended(0.9), ROWS)
+    assert (cell.trials[0].value, cell.trials[0].user_attrs["val/accuracy"]) == (0.4, 0.4)
