@@ -99,7 +99,6 @@ def test_the_last_of_many_suggestions_is_the_one_that_0_1_0_made(tmp_path, sampl
     while (trial := search.next_search()) is not None:
         rows = curve(trial)
         search.finish(trial, Outcome("complete", {key: rows[-1][1][key] for key in ("val/accuracy", "val/loss")}), rows)
-    tolerance = (
-        1e-3 if "gp" in sampler else 1e-9
-    )  # a Gaussian process is fitted by sums that processors round their way
-    assert search.trials[number].params == pytest.approx(params, rel=tolerance)
+    tolerance = 1e-3 if "gp" in sampler else 1e-9  # processors round a Gaussian process's sums in their own ways
+    drawn = {key.removeprefix("optimizer/"): value for key, value in search.trials[number].params.items()}
+    assert drawn == pytest.approx(params, rel=tolerance)
