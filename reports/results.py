@@ -45,8 +45,10 @@ class Results:
         return trained(self.trials)
 
     def history(self, metrics: Sequence[str]) -> pd.DataFrame:
-        """Long: arm, batch_size, seed, status, metric, epoch, value of the confirm trials; a request a trial and metric
-        (1.5 ms with SQLite)."""
+        """Metrics of the confirm trials by epoch: columns arm, batch_size, seed, status, metric, epoch, value.
+
+        Costs the store a request for each trial and metric (1.5 ms with SQLite).
+        """
         trials = self.confirmed[["run_id", "arm", "batch_size", "seed", "status"]]
         for metric in metrics:
             if metric not in self._read and self.store is not None:

@@ -54,8 +54,9 @@ class Directory:
             _continues(self.spec(), spec, self.path)
 
     def identity(self, asked: str | None, storage: str | None = None) -> dict[str, str]:
-        """`study_id`, and where the study lives if not in the directory itself, `asked` for the first time:
-        `tracking_uri` for the results, `storage` for the search.
+        """`study_id`, and where the study lives if not in the directory itself.
+
+        These are `tracking_uri` for the results, which is `asked` for the first time, and `storage` for the search.
 
         Raises Refused when another store is asked for than the one that holds the study.
         """

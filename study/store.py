@@ -210,8 +210,11 @@ class Store:
         return self._frame("tags.phase = 'cell'")
 
     def trials(self) -> pd.DataFrame:
-        """A row a trial: `run_id`, its tags (`cell`, `arm`, `batch_size`, `phase`, `trial`, `seed`, `status`, …),
-        its parameters under the spec's keys, and its last metrics. Numbers are numbers."""
+        """A row for each trial. Numbers are numbers.
+
+        The columns are `run_id`, the trial's tags (`cell`, `arm`, `batch_size`, `phase`, `trial`, `seed`, `status`, …),
+        its parameters under the spec's keys, and its last metrics.
+        """
         return self._frame("tags.phase != 'cell'")
 
     def curves(self, run_ids: Sequence[str], keys: Sequence[str]) -> pd.DataFrame:

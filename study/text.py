@@ -8,7 +8,7 @@ CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line 
 
 
 def printable(text: str) -> str:
-    """The text with codes in place of control characters: `\\x1b[31m` would colour the terminal."""
+    r"""The text with codes in place of control characters: `\x1b[31m` would colour the terminal."""
     return CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text.replace("\r\n", "\n"))
 
 

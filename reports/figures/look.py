@@ -82,8 +82,10 @@ def domain(values: pd.Series[float]) -> list[float]:
 
 
 def spread_by_factors(values: pd.Series[float]) -> bool:
-    """Whether a logarithmic axis spreads the values better: all above 0, more than tenfold apart, and with
-    their median nearer the middle of that axis than of a linear one."""
+    """Whether a logarithmic axis spreads the values better than a linear one.
+
+    That is where all are above 0, more than tenfold apart, and their median lies nearer the middle of that axis.
+    """
     low, high = float(values.min()), float(values.max())
     if low <= 0 or high <= 10 * low:
         return False

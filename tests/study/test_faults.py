@@ -1,5 +1,7 @@
-"""Faults that really happen to a running study, and what it does then: it waits or stops with one message, loses
-nothing, writes nothing twice, and the same command ends with the very results of an undisturbed run.
+"""Faults that really happen to a running study, and what it does then.
+
+It waits or stops with one message, loses nothing, writes nothing twice, and the same command ends with the very results
+of an undisturbed run.
 """
 
 from __future__ import annotations
