@@ -90,31 +90,21 @@ def cells(spec: Spec) -> list[Cell]:
 
 
 def _cell(spec: Spec, arm: str, n: int) -> Cell:
-    tree = merge(spec.base, spec.arms[arm])
-    given = dict(_leaves(tree, f"arms/{arm}"))
-    if "optimizer/name" not in given:
-        raise Refused(f"arms/{arm}/optimizer/name", None, "an arm has an optimizer", "add optimizer: {name: …}")
-    given |= {"batch_size": n, "threads": spec.resources.cpus}
-    follows = {key: value for key, value in given.items() if isinstance(value, Scaled)}
-    given |= {key: value.at_size(n, whole(key, given)) for key, value in follows.items()}
+    """The arm at batch size `n`. Raises Refused."""
+    given, follows = _given(spec, arm, n)
     own = {key: value for key, value in given.items() if isinstance(value, Float | Choice)}
     fixed = {key: value for key, value in given.items() if key not in own}
-    offered: dict[str, Range] = {}
-    if spec.search.trials:
-        for name in (given["optimizer/name"], *tree.get("trick", {})):
-            if name in spaces:
-                offered |= spaces.get(name)(n, _epochs(given, arm))
-    elif own:
+    ranges = {**_offered(spec, arm, n, given), **own}
+    if own and not spec.search.trials:
         raise Refused(f"arms/{arm}/{next(iter(own))}", "a range", "search/trials is 0", "fix the value, or search")
-    space = {key: range_ for key, range_ in {**offered, **own}.items() if key not in fixed}
+    space = {key: range_ for key, range_ in ranges.items() if key not in fixed}
     _check_ranges(space, fixed, arm)
     if spec.search.sampler.discrete:
         _check_choices(space, arm, spec.search.sampler.name)
-    if spec.search.repeat.get(f"{arm}/{n}", 1) > 1 and not space:
-        raise Refused(
-            f"search/repeat/{arm}/{n}", spec.search.repeat[f"{arm}/{n}"], "nothing is searched there", "leave it out"
-        )
     cell = Cell(arm, n, fixed, space)
+    repeats = spec.search.repeat.get(cell.name, 1)
+    if repeats > 1 and not space:
+        raise Refused(f"search/repeat/{cell.name}", repeats, "nothing is searched there", "leave it out")
     try:
         _check_domains(cell)
     except Refused as refused:
@@ -125,6 +115,23 @@ def _cell(spec: Spec, arm: str, n: int) -> Cell:
         raise Refused(refused.field, refused.value, rule, "change its value, at or scale") from None
     _check_validation(spec, cell)
     return cell
+
+
+def _given(spec: Spec, arm: str, n: int) -> tuple[dict[str, Any], dict[str, Scaled]]:
+    """What the spec says of the arm, by key, at batch size `n`; and those of them that follow the batch size."""
+    given = dict(_leaves(merge(spec.base, spec.arms[arm]), f"arms/{arm}"))
+    if "optimizer/name" not in given:
+        raise Refused(f"arms/{arm}/optimizer/name", None, "an arm has an optimizer", "add optimizer: {name: …}")
+    given |= {"batch_size": n, "threads": spec.resources.cpus}
+    follows = {key: value for key, value in given.items() if isinstance(value, Scaled)}
+    return given | {key: value.at_size(n, whole(key, given)) for key, value in follows.items()}, follows
+
+
+def _offered(spec: Spec, arm: str, n: int, given: Mapping[str, Any]) -> dict[str, Range]:
+    """The usual ranges of the arm's optimizer and tricks; none where nothing is searched."""
+    tricks = spec.base.get("trick", {}) | spec.arms[arm].get("trick", {})
+    names = [name for name in (given["optimizer/name"], *tricks) if name in spaces] if spec.search.trials else []
+    return {key: range_ for name in names for key, range_ in spaces.get(name)(n, _epochs(given, arm)).items()}
 
 
 def _check_ranges(space: Mapping[str, Range], fixed: Mapping[str, Any], arm: str) -> None:
