@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from study import boundary
 from study.ledger import Ledger
 from study.outcome import Outcome
 from study.plan import cells
@@ -113,3 +114,34 @@ def test_confirm_trials_of_a_configuration_that_was_beaten_do_not_count_as_ended
     confirms = [each for each in more.ended() if each.cell.name == "sgd/16" and each.phase == "confirm"]
     assert confirms == []
     assert not more.done
+
+
+def test_confirm_trials_take_turns_and_those_that_ended_before_count(tmp_path):
+    study = spec("batch_sizes=[16]", "search/trials=1", "confirm/seeds=3")
+    ledger = Ledger(open_storage(tmp_path / "j"), study, cells(study))
+    for _ in range(2):
+        ledger.finish(ledger.next(), DONE, [])
+    handed = [ledger.next() for _ in range(4)]
+    assert places(handed) == [(name, "confirm", seed) for seed in (0, 1) for name in ("sgd/16", "lars/16")]
+    for trial in handed:
+        if trial.cell.arm == "sgd":
+            ledger.finish(trial, DONE, [])
+    later = again(tmp_path / "j", study)
+    assert [later.next().cell.arm for _ in range(3)] == ["lars", "lars", "sgd"]
+
+
+def test_no_round_of_widening_begins_before_every_search_has_ended(tmp_path, monkeypatch):
+    study = spec("search/widen=true")
+    ledger = Ledger(open_storage(tmp_path / "j"), study, cells(study))
+    monkeypatch.setattr(CellSearch, "wants_widening", True)
+    sgd = ledger.cells["sgd/16"]
+    for _ in range(3):
+        ledger.finish(sgd.next_search(), DONE, [])
+    assert sgd.searched
+    assert {cell.rounds for cell in ledger.cells.values()} == {0}
+    assert sgd.confirm() == []
+    while (trial := ledger.next()) is not None:
+        ledger.finish(trial, DONE, [])
+    assert {cell.rounds for cell in ledger.cells.values()} == {boundary.ROUNDS}  # and no more, though all want it
+    assert all(cell.settled and not cell.searching for cell in ledger.cells.values())
+    assert ledger.done
