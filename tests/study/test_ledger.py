@@ -123,6 +123,7 @@ def test_confirm_trials_take_turns_and_those_that_ended_before_count(tmp_path):
         ledger.finish(ledger.next(), DONE, [])
     handed = [ledger.next() for _ in range(4)]
     assert places(handed) == [(name, "confirm", seed) for seed in (0, 1) for name in ("sgd/16", "lars/16")]
+    assert ledger.cells["sgd/16"].count().running == 2
     for trial in handed:
         if trial.cell.arm == "sgd":
             ledger.finish(trial, DONE, [])
@@ -130,18 +131,26 @@ def test_confirm_trials_take_turns_and_those_that_ended_before_count(tmp_path):
     assert [later.next().cell.arm for _ in range(3)] == ["lars", "lars", "sgd"]
 
 
-def test_no_round_of_widening_begins_before_every_search_has_ended(tmp_path, monkeypatch):
-    study = spec("search/widen=true")
+FIXED = ["batch_sizes=[16]", "arms/lars/optimizer={gamma: 0.01, excluded_lr: 0.01}"]
+
+
+@pytest.mark.parametrize("more", [[], FIXED], ids=["every cell searches", "one cell searches"])
+def test_no_round_of_widening_begins_before_every_search_has_ended(tmp_path, monkeypatch, more):
+    study = spec("search/widen=true", *more)
     ledger = Ledger(open_storage(tmp_path / "j"), study, cells(study))
     monkeypatch.setattr(CellSearch, "wants_widening", True)
     sgd = ledger.cells["sgd/16"]
     for _ in range(3):
+        assert {cell.rounds for cell in ledger.cells.values()} == {0}
+        assert sgd.confirm() == []
         ledger.finish(sgd.next_search(), DONE, [])
-    assert sgd.searched
-    assert {cell.rounds for cell in ledger.cells.values()} == {0}
-    assert sgd.confirm() == []
+    assert sgd.rounds == (1 if more else 0)
     while (trial := ledger.next()) is not None:
         ledger.finish(trial, DONE, [])
-    assert {cell.rounds for cell in ledger.cells.values()} == {boundary.ROUNDS}  # and no more, though all want it
+    searched = [cell for cell in ledger.cells.values() if cell.cell.space]
+    assert {cell.rounds for cell in searched} == {boundary.ROUNDS}  # and no more, though all want it
     assert all(cell.settled and not cell.searching for cell in ledger.cells.values())
     assert ledger.done
+    later = again(tmp_path / "j", study)
+    assert later.done
+    assert later.cells["sgd/16"].rounds == boundary.ROUNDS
