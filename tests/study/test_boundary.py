@@ -8,6 +8,7 @@ from search_spaces import Float
 from study import boundary
 from study.ledger import Ledger
 from study.plan import cells
+from study.search import CellSearch
 from study.spec import load
 from study.storage import mend, open_storage
 from tests.study.simulation import curve, run, story
@@ -130,3 +131,13 @@ def test_a_spec_of_fixed_values_is_not_held_up(tmp_path):
     ])  # fmt: skip
     ledger = run(tmp_path / "j", study, 1, random.Random(0))
     assert all(len(cell.ended_confirms) == 1 for cell in ledger.cells.values())
+
+
+def test_a_search_wants_widening_only_where_an_alarm_can_be_answered(tmp_path, monkeypatch):
+    study = spec("search/widen=true")
+    search = CellSearch(open_storage(tmp_path / "j"), study, cells(study)[0])
+    assert not search.wants_widening
+    monkeypatch.setattr(CellSearch, "alarms", lambda *_: [boundary.Edge("optimizer/lr", "high", 0, 0)])
+    assert search.wants_widening
+    search.widest = dict(search.cell.space)  # as in the last round
+    assert not search.wants_widening

@@ -279,3 +279,10 @@ def test_an_outcome_that_comes_twice_counts_once(tmp_path):
     cell.finish(trial, ended(0.4), ROWS)
     cell.finish(trial, ended(0.9), ROWS)
     assert (cell.trials[0].value, cell.trials[0].user_attrs["val/accuracy"]) == (0.4, 0.4)
+
+
+@pytest.mark.parametrize(("high", "feasible"), [(1.99, False), (2.0, True), (2.01, True)])
+def test_a_constraint_holds_up_to_its_very_bound(tmp_path, high, feasible):
+    cell = one(tmp_path, f"search/constraints={{train/loss: {{high: {high}}}}}")
+    cell.finish(cell.next_search(), ended(0.4), ROWS)
+    assert (cell.best() is not None) is feasible
