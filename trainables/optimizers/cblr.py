@@ -22,8 +22,8 @@ from trainables.settings import about
 
 R_MAX = 100.0
 FLOOR = 1e-12
-PIECE = 1 << 18  # entries of which a step's dozen temporaries stay in cache
-SHOWN = 4096  # entries a tensor of which `radii` gives the median
+PIECE = 1 << 18  # A CPU takes this many entries at a time, whose dozen temporaries stay in its cache.
+SHOWN = 4096  # `radii` gives the median over about this many entries of a tensor.
 Estimator = Literal["hutchinson", "gnb", "exact"]
 
 
@@ -59,7 +59,8 @@ class CBLR(LayerWise):
         floor: least |h|. r_max: cap on R; flat directions have it, so γ·r_max is the largest rate.
         seed: of the random draws, which depend on it and the number of the step alone; None: torch's.
 
-    The guards `floor` and `r_max` count the steps in which any entry met them (layer-wise: `r_max` the median).
+    The guards `floor` and `r_max` count the steps in which they changed any entry's radius (layer-wise: `r_max` the
+    median's).
     An estimate that is not finite leaves its entry as it was.
     Not for GradScaler (scaled losses have scaled curvatures; use bfloat16) nor DistributedDataParallel.
     Errors: `step` raises RuntimeError before anything moved where a tensor's curvature was never estimated.
@@ -102,7 +103,8 @@ class CBLR(LayerWise):
 
     def _remember_nothing(self) -> None:
         super()._remember_nothing()
-        self._estimates: dict[Tensor, Tensor] = {}  # of the step under way, summed over micro-batches
+        # The curvature's estimates of the step under way, summed over its micro-batches.
+        self._estimates: dict[Tensor, Tensor] = {}
 
     # Curvature
 
@@ -210,10 +212,11 @@ class CBLR(LayerWise):
             return
         whole = not (estimate.device.type == "cpu" and estimate.is_contiguous() and old.is_contiguous())
         pieces = [(estimate, old)] if whole else zip(*(x.view(-1).split(PIECE) for x in (estimate, old)), strict=True)
-        for new, h in pieces:  # which stay in cache
+        for new, h in pieces:
             if whole or not math.isfinite(float(torch.linalg.vector_norm(new, math.inf))):
                 new = torch.where(new.isfinite(), new, h)
-            h.mul_(ema).add_(new, alpha=1 - ema)  # torch.lerp overflows where the two differ by more than a float holds
+            # torch.lerp would overflow where the two differ by more than a float holds.
+            h.mul_(ema).add_(new, alpha=1 - ema)
 
     def _update(self, options: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
         if options["excluded"] or options["layer_wise"]:
@@ -232,7 +235,7 @@ class CBLR(LayerWise):
         if w.numel() == 0:
             return torch.zeros(3, dtype=torch.bool, device=w.device)
         if w.device.type == "cpu" and all(x.is_contiguous() for x in tensors):
-            # piece by piece: in cache, temporaries cost nothing beside the arithmetic
+            # Piece by piece, for temporaries that stay in cache cost nothing beside the arithmetic.
             pieces = zip(*(torch.split(x.view(-1), PIECE) for x in tensors), strict=True)
             return torch.stack([_move(options, *piece) for piece in pieces]).any(0)
         return _move(options, *tensors)
@@ -254,7 +257,7 @@ def _second_derivatives() -> Iterator[None]:
         raise
     except RuntimeError as error:
         raise RuntimeError(
-            "CBLR found no second derivatives of this loss: fast attention kernels and compiled models have none. "
+            "CBLR needs second derivatives and this loss has none, as with fast attention and compiled models. "
             'Use curvature="gnb" with backward(loss, logits), which needs first derivatives only'
         ) from error
 
@@ -273,7 +276,7 @@ def _radii(batch: Batch, curvatures: list[Tensor]) -> Iterator[Tensor]:
 
 
 def _move(options: dict[str, Any], w: Tensor, g: Tensor, v: Tensor, h: Tensor) -> Tensor:
-    """The step of entries side by side; whether floor, cap and overflow guard met any of them, (3,)."""
+    """The step of entries side by side; whether floor, cap and overflow guard changed any of them, (3,)."""
     beta, momentum, r_max = options["weight_decay"], options["momentum"], options["r_max"]
     d = torch.add(wide(g), wide(w), alpha=beta) if beta else wide(g)
     h = _decayed(h, options)
@@ -285,10 +288,11 @@ def _move(options: dict[str, Any], w: Tensor, g: Tensor, v: Tensor, h: Tensor) -
     flat = h.amin() < options["floor"]
     free = radius(d, h, options["floor"])
     capped = free.amax() > r_max
-    rate = min(float(options["lr"]), torch.finfo(d.dtype).max / r_max)  # times R it is finite, so 0 gradients stay 0
+    # Times R this rate is finite, so that a gradient of 0 gives a step of 0.
+    rate = min(float(options["lr"]), torch.finfo(d.dtype).max / r_max)
     step = free.clamp_max_(r_max).mul_(rate).mul_(d)
     cut = (torch.linalg.vector_norm(step, math.inf) > bound) | bool(rate < options["lr"])
-    # adding 0 · g: a non-finite gradient is none of this guard's business and propagates
+    # 0 · g is added because a non-finite gradient is none of this guard's business: it propagates.
     step = step.clamp_(-bound, bound).add_(wide(g), alpha=0.0)
     w.sub_(v.mul_(momentum).add_(step))
     return torch.stack([flat, capped, cut])
@@ -300,7 +304,7 @@ def _move_freely(options: dict[str, Any], w: Tensor, v: Tensor, d: Tensor, h: Te
     flat = least < options["floor"]
     if flat:
         h.clamp_min_(options["floor"])
-    if 3 * reach * reach < torch.finfo(d.dtype).eps:  # (1 + g²)^{3/2} is 1 to rounding
+    if 3 * reach * reach < torch.finfo(d.dtype).eps:  # Then (1 + g²)^{3/2} rounds to 1.
         free = h.reciprocal_()
     else:
         free = torch.mul(d, d).add_(1)

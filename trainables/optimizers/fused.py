@@ -16,8 +16,10 @@ from torch import Tensor
 _sgd: Any = getattr(torch, "_fused_sgd_", None)
 _adamw: Any = getattr(torch, "_fused_adamw_", None)
 ENABLED = _sgd is not None and _adamw is not None
-LEAST_RATE = 1e-8  # below it 1 - (1 - rate), in double, is no longer the rate to float32's precision
-LARGEST = 1e30  # of |g + βw|, which the kernel sums before it is scaled
+# The kernel computes 1 - (1 - rate) in double, which below this rate is no longer the rate to float32's precision.
+LEAST_RATE = 1e-8
+# The kernel adds g + βw before it scales the sum, so that entries beyond this size could overflow.
+LARGEST = 1e30
 
 
 def fits(w: Tensor, v: Tensor, g: Tensor, rate: Any = 1.0, reach: float = 0.0) -> bool:

@@ -66,7 +66,8 @@ class LAMB(TensorWise):
         if not options["excluded"]:
             w = norms(params)
             fired["zero_norm"] = (w == 0) | (lengths == 0)
-            ratio = (w / lengths).clamp_max(torch.finfo(lengths.dtype).max)  # a denormal length: rate 0 is still 0
+            # An infinite ratio, of a denormal length, would turn a rate of 0 into NaN.
+            ratio = (w / lengths).clamp_max(torch.finfo(lengths.dtype).max)
             radius = torch.where(fired["zero_norm"], 1.0, ratio)
         rates = options["lr"] * (torch.ones_like(lengths) if radius is None else radius)
         rates, fired["overflow"] = self._bounded(rates, lengths, params[0].dtype, momentum=0.0)
@@ -102,7 +103,7 @@ def _directions_one_by_one(
 ) -> list[Tensor]:
     directions = []
     for w, g, state, u in zip(params, grads, states, room, strict=True):
-        # the kernel takes g - m, which could overflow
+        # The kernel takes g - m, which could overflow.
         if fused.fits(w, state["mean"], g) and float(torch.linalg.vector_norm(g)) < fused.LARGEST:
             directions.append(fused.adam(u, w, state["mean"], state["mean_square"], g, options, state["step"]))
             continue

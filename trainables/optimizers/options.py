@@ -1,4 +1,4 @@
-"""What an optimizer may be told: each class names its options as keywords and states a rule for each of them."""
+"""The options of an optimizer: each class names its own as keywords of its constructor, and states a rule for each."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ FLAG_OR_NONE = Rule("must be None, True or False", lambda x: x is None or isinst
 
 def rules(kind: type) -> dict[str, Rule]:
     """The rules of a class: those that its bases state in an attribute `rules`, and its own over them."""
-    found: dict[str, Rule] = {}
+    merged: dict[str, Rule] = {}
     for base in reversed(kind.__mro__):
-        found |= vars(base).get("rules", {})
-    return found
+        merged |= vars(base).get("rules", {})
+    return merged
 
 
 def keywords(kind: type, base: type) -> dict[str, Any]:
@@ -62,17 +62,17 @@ def keywords(kind: type, base: type) -> dict[str, Any]:
     They are those that its constructor names and, as long as it passes further keywords on (`**others`), those that
     the next class's constructor names, up to and without `base`.
     """
-    found: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
     for one in kind.__mro__[: kind.__mro__.index(base)]:
         if "__init__" not in vars(one):
             continue
         _self, *parameters = inspect.signature(vars(one)["__init__"]).parameters.values()
         for parameter in parameters:
             if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-                found.setdefault(parameter.name, parameter.default)
+                defaults.setdefault(parameter.name, parameter.default)
         if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters):
             break
-    return found
+    return defaults
 
 
 def check_names(kind: type, given: Iterable[str], known: Iterable[str]) -> None:

@@ -37,5 +37,5 @@ class SGDSettings(OptimizerSettings):
         return self
 
     def build(self, params: Iterable[nn.Parameter]) -> Optimizer:
-        # not fused=True, the fastest: on a CPU it goes wrong where gradient and weight differ in memory layout
+        # fused=True would be the fastest, but on a CPU it goes wrong where gradient and weight differ in memory layout.
         return SGD(params, self.lr, momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.beta)

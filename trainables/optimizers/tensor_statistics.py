@@ -16,8 +16,8 @@ from torch import Tensor
 
 Tensors = Sequence[Tensor]
 Array = np.ndarray[Any, Any]
-PIECE = 1 << 17  # entries that stay in a core's cache
-THREADED = 1 << 19  # entries from which a second thread pays
+PIECE = 1 << 17  # A CPU takes this many entries at a time, which stay in a core's cache.
+THREADED = 1 << 19  # From this many entries on a second thread pays.
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -154,15 +154,15 @@ def masked_medians(tensors: Iterable[Tensor], masks: Tensors, *, absolute: bool 
     Tensors given as a list are read side by side on a CPU.
     """
 
-    def find(pairs: Iterable[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    def each(pairs: Iterable[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
         return [_one_median(x, mask, absolute) for x, mask in pairs]
 
     pairs = zip(tensors, masks, strict=True)
     if isinstance(tensors, Sequence) and masks[0].device.type == "cpu":
-        found = _in_threads(find, list(pairs), sum(mask.numel() for mask in masks))
+        results = _in_threads(each, list(pairs), sum(mask.numel() for mask in masks))
     else:
-        found = find(pairs)
-    values, left_out = zip(*found, strict=True)
+        results = each(pairs)
+    values, left_out = zip(*results, strict=True)
     return torch.stack(values), torch.stack(left_out)
 
 

@@ -180,17 +180,18 @@ class TensorWise(Optimizer):
     def _batches(self, group: dict[str, Any]) -> Iterable[tuple[dict[str, Any], list[Tensor]]]:
         """The group's tensors that have a gradient, with their options: those that one call can move, together."""
         batches: dict[tuple[bool, object, object, int], list[Tensor]] = {}
-        entries = 0
+        entries = {True: 0, False: 0}
         for p in group["params"]:
             if p.grad is None:
                 continue
             _check_gradient(type(self), p.grad)
+            excluded = self.excludes(group, p)
             if self.entries and not use_foreach(group["foreach"], p):
-                entries += p.numel()
-            kind = self.excludes(group, p), p.device, p.dtype, entries // (self.entries or 1)
+                entries[excluded] += p.numel()
+            kind = excluded, p.device, p.dtype, entries[excluded] // (self.entries or 1)
             batches.setdefault(kind, []).append(p)
-        both = {excluded: self._options(group, excluded) for excluded in {kind[0] for kind in batches}}
-        return [(both[kind[0]], params) for kind, params in batches.items()]
+        options = {excluded: self._options(group, excluded) for excluded in {kind[0] for kind in batches}}
+        return [(options[kind[0]], params) for kind, params in batches.items()]
 
     def _options(self, group: dict[str, Any], excluded: bool) -> dict[str, Any]:
         """The group's options as they hold for its excluded tensors, or for the others."""

@@ -4,7 +4,7 @@
     optimizer = timm.optim.create_optimizer_v2(model, "mclr", lr=1e-4, weight_decay=1e-4)
 
 under the names lars2017, lamb2019, percentdelta, mclr and cblr: timm has a LARS and a LAMB of its own, whose
-rules differ. Its groups of tensors without weight decay are excluded tensors here as well.
+rules differ. timm makes a group of the tensors that it gives no weight decay; they are excluded tensors here as well.
 """
 
 from __future__ import annotations
