@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from study.directory import Directory
     from study.engine import Machine
-    from study.estimate import Cost
-    from study.plan import Cell
     from study.progress import Display
     from study.reports import ReportFiles
     from study.spec import Collection, Resources, Spec
@@ -68,15 +66,15 @@ def run(
 
     _check_slots(slots)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))  # one clean way to stop
-    asked = specs.load(spec, scale=scale, overrides=set)
-    path = dir or Path("studies") / asked.name
+    request = specs.load(spec, scale=scale, overrides=set)
+    path = dir or Path("studies") / request.name
     run.refuse_relative_in_job(path)
     machine = engine.Machine(slots, address)
     try:
-        if isinstance(asked, specs.Collection):
-            _run_collection(asked, path, machine, set, tracking_uri, storage)
+        if isinstance(request, specs.Collection):
+            _run_collection(request, path, machine, set, tracking_uri, storage)
         else:
-            _run_study(asked, path, machine, tracking_uri, storage)
+            _run_study(request, path, machine, tracking_uri, storage)
     except KeyboardInterrupt:
         again = " ".join(["study", *sys.argv[1:]])
         err.say(f"stopped; nothing that ended is lost. To go on: {again}")
@@ -126,50 +124,60 @@ def _display(machine: Machine) -> Callable[[str, Resources], Display]:
 @app.command()
 def check(spec: SpecArgument, set: SetOption = [], scale: ScaleOption = None, slots: SlotsOption = None) -> None:
     """Validate a spec; print its cells, trials and an estimate. Runs no trial."""
-    from study import engine
     from study import spec as specs
-    from study.estimate import Speed, Total, estimate, total
+
+    _check_slots(slots)
+    request = specs.load(spec, scale=scale, overrides=set)
+    if isinstance(request, specs.Collection):
+        _check_collection(request, request.load(set), slots)
+    else:
+        _check_study(request, slots)
+
+
+def _check_study(spec: Spec, slots: int | None) -> None:
+    from study import engine
+    from study.cost import costs, total
     from study.fairness import notes
     from study.plan import cells, load_data
     from study.progress import price
     from study.search import pruning
 
-    _check_slots(slots)
-    asked = specs.load(spec, scale=scale, overrides=set)
-    data: dict[str, Splits] = {}
-    speed = Speed()
-
-    def costs(study: Spec) -> tuple[list[Cell], list[Cost]]:
-        plan = cells(study)
-        return plan, estimate(study, plan, load_data(plan, data), speed)
-
-    if isinstance(asked, specs.Collection):
-        rows = _table("study", "cells", "trials", "steps", "images", "minutes")
-        everything = Total()
-        for name, study in asked.load(set).items():
-            plan, each = costs(study)
-            at_once, sum_ = slots or engine.slots_here(study.resources), total(each)
-            rows.add_row(
-                name, str(len(plan)), str(sum_.trials), f"{sum_.steps:,}", f"{sum_.images:,}",
-                f"{sum_.seconds / at_once / 60:.1f}",
-            )  # fmt: skip
-            everything += replace(sum_, seconds=sum_.seconds / at_once)
-        out.show(rows)
-        out.say(f"{asked.name} is valid: {rows.row_count} studies, {price(everything)}")
-        return
-    plan, each = costs(asked)
-    rows = _table("cell", "search", "confirm", "epochs", "steps", "searched", left=("cell", "searched"))
+    plan = cells(spec)
+    each = costs(spec, plan, load_data(plan))
+    table = _table("cell", "search", "confirm", "epochs", "steps", "searched", left=("cell", "searched"))
     for cell, cost in zip(plan, each, strict=True):
         numbers = (cost.search, cost.confirm, cost.epochs, cost.steps)
-        rows.add_row(cell.name, *map(str, numbers), ", ".join(cell.space) or "–")
-    out.show(rows)
-    for note in notes(asked, plan):
+        table.add_row(cell.name, *map(str, numbers), ", ".join(cell.space) or "–")
+    out.show(table)
+    for note in notes(spec, plan):
         out.say(note)
-    for cell in plan if asked.search.pruner.name != "none" else []:
-        out.say(f"pruning in {cell.name}: {pruning(asked, cell)}")
-    at_once, sum_ = slots or engine.slots_here(asked.resources), total(each)
-    words = price(replace(sum_, seconds=sum_.seconds / at_once), at_once)
-    out.say(f"{asked.name} is valid: {len(plan)} cells, {words}")
+    for cell in plan if spec.search.pruner.name != "none" else []:
+        out.say(f"pruning in {cell.name}: {pruning(spec, cell)}")
+    at_once, whole = slots or engine.slots_here(spec.resources), total(each)
+    words = price(replace(whole, seconds=whole.seconds / at_once), at_once)
+    out.say(f"{spec.name} is valid: {len(plan)} cells, {words}")
+
+
+def _check_collection(collection: Collection, studies: Mapping[str, Spec], slots: int | None) -> None:
+    from study import engine
+    from study.cost import Speed, Total, costs, total
+    from study.plan import cells, load_data
+    from study.progress import price
+
+    data: dict[str, Splits] = {}
+    speed, everything = Speed(), Total()
+    table = _table("study", "cells", "trials", "steps", "images", "minutes")
+    for name, spec in studies.items():
+        plan = cells(spec)
+        whole = total(costs(spec, plan, load_data(plan, data), speed))
+        whole = replace(whole, seconds=whole.seconds / (slots or engine.slots_here(spec.resources)))
+        table.add_row(
+            name, str(len(plan)), str(whole.trials), f"{whole.steps:,}", f"{whole.images:,}",
+            "?" if whole.failure else f"{whole.seconds / 60:.1f}",
+        )  # fmt: skip
+        everything += whole
+    out.show(table)
+    out.say(f"{collection.name} is valid: {table.row_count} studies, {price(everything)}")
 
 
 @app.command()
@@ -181,11 +189,11 @@ def status(dir: DirArgument, as_json: Annotated[bool, typer.Option("--json", hel
     from study.run import counts
 
     if CollectionDirectory.lies_at(dir):
-        found = standing(CollectionDirectory(dir))
+        studies = standing(CollectionDirectory(dir))
         flat = [
-            {"study": study, "cell": name, **asdict(n)} for study, each in found.items() for name, n in each.items()
+            {"study": study, "cell": name, **asdict(n)} for study, each in studies.items() for name, n in each.items()
         ]
-        shown = studies_table(found)
+        shown = studies_table(studies)
     else:
         here = counts(Directory(dir))
         flat, shown = [{"cell": name, **asdict(count)} for name, count in here.items()], counts_table(here)

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import pandas as pd
 
 from study import engine
+from study.cost import Total, costs, total
 from study.directory import CollectionDirectory, Directory
-from study.estimate import Total, estimate, total
 from study.outcome import Count
 from study.progress import Display
 from study.reports import ReportFiles, collection_reports
@@ -77,9 +77,9 @@ def outlook(
         plan, splits = prepare(spec, machine, shared)
         study = directory.study(name)
         found = counts(study) if study.spec_file.is_file() else {}
-        costs = estimate(spec, plan, splits, shared.speed)
+        each = costs(spec, plan, splits, shared.speed)
         ended = {name: count.ended for name, count in found.items()}
-        left += total(costs, [cost.trials - ended.get(cell.name, 0) for cell, cost in zip(plan, costs, strict=True)])
+        left += total(each, [cost.trials - ended.get(cell.name, 0) for cell, cost in zip(plan, each, strict=True)])
     return left
 
 

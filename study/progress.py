@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from study.console import PlainConsole
-from study.estimate import Total
+from study.cost import Total
 from study.outcome import Count, Outcome
 from study.plan import Assignment
 from study.text import last_line
@@ -41,7 +41,9 @@ class Display:
     def cost(self, expected: Total) -> None:
         """Say what a long run would take, before it starts."""
         seconds = expected.seconds / self.slots
-        if seconds > LONG_SECONDS:
+        if expected.failure:
+            self.say(f"{self.name}: how long it takes is unknown ({expected.failure})")
+        elif seconds > LONG_SECONDS:
             self.say(f"{self.name} is long: {price(replace(expected, seconds=seconds), self.slots)}")
 
     @contextmanager
@@ -130,12 +132,12 @@ def counts_table(counts: Mapping[str, Count]) -> Table:
     return table
 
 
-def studies_table(found: Mapping[str, Mapping[str, Count]]) -> Table:
+def studies_table(studies: Mapping[str, Mapping[str, Count]]) -> Table:
     """A row a study of a collection."""
     table = Table(box=None, pad_edge=False)
     for title in ("study", "cells", "trials", "running", "diverged", "failed"):
         table.add_column(title, justify="left" if title == "study" else "right")
-    for name, counts in found.items():
+    for name, counts in studies.items():
         if not counts:
             table.add_row(name, "not begun")
             continue
@@ -148,12 +150,13 @@ def studies_table(found: Mapping[str, Mapping[str, Count]]) -> Table:
 
 
 def price(expected: Total, slots: int | None = None) -> str:
-    """What trials cost, in words; its seconds are those of the clock on the wall."""
+    """What trials cost, in words; its seconds are those that pass on a clock."""
+    work = f"{expected.trials:,} trials, {expected.steps:,} training steps, {expected.images:,} images"
+    if expected.failure:
+        return f"{work}; how long they take is unknown ({expected.failure})"
     at_once = f" with {slots} at once" if slots else ""
-    return (
-        f"{expected.trials:,} trials, {expected.steps:,} training steps, {expected.images:,} images; roughly "
-        f"{duration(expected.seconds)}{at_once} (from a few training steps timed here just now)"
-    )
+    time_ = f"roughly {duration(expected.seconds)}{at_once} (from a few training steps timed here just now)"
+    return f"{work}; {time_}"
 
 
 def duration(seconds: float) -> str:

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from study.console import PlainConsole
-from study.estimate import Total
+from study.cost import Total
 from study.outcome import Count, Outcome
 from study.plan import Assignment, cells
 from study.progress import Display, counts_table, duration, studies_table

@@ -328,3 +328,7 @@ class CBLRSettings(LayerWiseSettings):
     layer_wise: Annotated[bool, about("", "one radius a tensor, its median", source="paper 4.2")] = False
     r_max: RMax = R_MAX
     floor: Floor = FLOOR
+
+    @property
+    def period(self) -> int:
+        return self.interval

@@ -27,6 +27,11 @@ class OptimizerSettings(Settings):
         """The torch optimizer over `params`; the spec's words become torch's here, and nowhere else."""
         raise NotImplementedError
 
+    @property
+    def period(self) -> int:
+        """Steps until what a step costs repeats: 1 where all cost the same."""
+        return 1
+
 
 class LayerWiseSettings(OptimizerSettings):
     """Fields common to the layer-wise rules; the torch class does the rest."""

@@ -1,0 +1,185 @@
+"""What a study would cost: a few real training steps, timed, times how many there are."""
+
+from __future__ import annotations
+
+import json
+import math
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from study.plan import Cell, data_key
+from study.spec import Spec
+from study.text import first_line
+from trainables.config import TrialConfig
+from trainables.data import Splits
+from trainables.settings import Settings
+from trainables.timing import time_step
+from trainables.train import Trial, batch_size
+from trainables.tricks import Trick
+
+ENOUGH_SECONDS = 0.25  # No larger step is timed after one as long as this: from there on an image more costs the same.
+FIRST, FACTOR = 8, 4  # The steps that are timed have 8, 32, 128 … images.
+MAX_PERIOD = 20  # Steps that are timed at most: what an optimizer does more rarely costs little.
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A cell's trials of each phase, and what one of them takes.
+
+    `seconds` is nan where no step could be timed, and `failure` says why.
+    """
+
+    search: int
+    confirm: int
+    epochs: int
+    steps: int
+    images: int
+    seconds: float
+    failure: str = ""
+
+    @property
+    def trials(self) -> int:
+        return self.search + self.confirm
+
+
+@dataclass(frozen=True)
+class Total:
+    """What several trials cost together: `seconds` of them one after another, nan as in `Cost`."""
+
+    trials: int = 0
+    steps: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    failure: str = ""
+
+    def __add__(self, other: Total) -> Total:
+        return Total(
+            self.trials + other.trials, self.steps + other.steps, self.images + other.images,
+            self.seconds + other.seconds, self.failure or other.failure,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds of a training step by its images, timed in steps of up to `largest` images; `failure` if it failed."""
+
+    seconds: Mapping[int, float]
+    largest: int
+    failure: str = ""
+
+    def step(self, n: int) -> float:
+        """Seconds of a step of `n` images, on the straight line through the nearest sizes that were timed."""
+        sizes = sorted(self.seconds)
+        if not sizes:
+            return math.nan
+        if len(sizes) == 1 or n <= sizes[0]:
+            return self.seconds[sizes[0]] * max(1.0, n / sizes[0])
+        high = min(max(1, bisect_left(sizes, n)), len(sizes) - 1)
+        below, above = sizes[high - 1], sizes[high]
+        slope = (self.seconds[above] - self.seconds[below]) / (above - below)
+        return self.seconds[below] + max(0.0, slope) * (n - below)
+
+
+@dataclass
+class Speed:
+    """How long training steps take on this machine. Each kind of trial is timed once; probes are left out."""
+
+    timings: dict[str, Timings] = field(default_factory=dict)
+
+    def of(self, config: TrialConfig, splits: Splits, epoch: int, largest: int) -> Timings:
+        """The timings of steps like those of `config` in `epoch`, from steps of up to `largest` images."""
+        kind = _kind(config, epoch)
+        if kind not in self.timings or self.timings[kind].largest < largest:
+            self.timings[kind] = _timings(config, splits, epoch, largest)
+        return self.timings[kind]
+
+
+def costs(spec: Spec, plan: Sequence[Cell], splits: Mapping[str, Splits], speed: Speed | None = None) -> list[Cost]:
+    """The cost of each cell of the plan on this machine; trials at once do not slow each other in it.
+
+    A step that cannot be taken here makes the seconds nan, and raises nothing.
+    """
+    speed = speed or Speed()
+    sizes = [_sizes(cell.typical, splits[data_key(cell.typical)]) for cell in plan]
+    largest: dict[str, int] = {}
+    for cell, each in zip(plan, sizes, strict=True):
+        for epoch, n in each.items():
+            kind = _kind(cell.typical, epoch)
+            largest[kind] = max(largest.get(kind, 0), n)
+    return [_cost(spec, cell, splits[data_key(cell.typical)], speed, largest) for cell in plan]
+
+
+def total(each: Sequence[Cost], left: Iterable[int] | None = None) -> Total:
+    """All trials of the cells, or those that are `left` of each."""
+    counts = [cost.trials for cost in each] if left is None else left
+    whole = Total()
+    for cost, many in zip(each, counts, strict=True):
+        if many:
+            whole += Total(many, many * cost.steps, many * cost.images, many * cost.seconds, cost.failure)
+    return whole
+
+
+def _cost(spec: Spec, cell: Cell, splits: Splits, speed: Speed, largest: Mapping[str, int]) -> Cost:
+    config, many, images, seconds, failure = cell.typical, 0, 0, 0.0, ""
+    for epoch, n in _sizes(config, splits).items():
+        steps = len(splits.train) // n
+        timings = speed.of(config, splits, epoch, largest[_kind(config, epoch)])
+        many, images, seconds = many + steps, images + steps * n, seconds + steps * timings.step(n)
+        failure = failure or timings.failure
+    search = spec.search.trials if cell.space else 0
+    return Cost(search, spec.confirm.seeds, config.epochs, many, images, seconds, failure)
+
+
+def _sizes(config: TrialConfig, splits: Splits) -> dict[int, int]:
+    """The batch size of each epoch, from 1."""
+    return {epoch: batch_size(config, epoch, len(splits.train)) for epoch in range(1, config.epochs + 1)}
+
+
+def _kind(config: TrialConfig, epoch: int) -> str:
+    """What two trials share whose steps take equally long: all but what is a matter of degree, as rates are."""
+    tricks = {name: (_choices(trick), _ranks(trick, epoch)) for name, trick in config.trick.items()}
+    parts = (config.model.model_dump(), config.data.model_dump(), _choices(config.optimizer), tricks)
+    return json.dumps([*parts, config.micro_batch, config.precision, config.device, config.threads])
+
+
+def _ranks(trick: Trick, epoch: int) -> bool:
+    """Whether the trick wants the losses of the whole batch first. One that raises will tell so in its trials."""
+    try:
+        return trick.selects(epoch)
+    except Exception:
+        return False
+
+
+def _choices(settings: Settings) -> dict[str, Any]:
+    """The settings that are no real numbers."""
+    return {key: value for key, value in settings.model_dump(mode="json").items() if not isinstance(value, float)}
+
+
+def _timings(config: TrialConfig, splits: Splits, epoch: int, largest: int) -> Timings:
+    """Timed in passes no larger than the trial's own, so that they need no more memory than it will.
+
+    With micro-batches, steps of two and of four of them come after those of one.
+    """
+    whole = min(config.micro_batch or largest, largest)
+    sizes = [n for power in range(32) if (n := FIRST * FACTOR**power) < whole]
+    sizes += [n for n in (whole, 2 * whole, 4 * whole) if n <= largest]
+    bare, threads = config.model_copy(update={"probe": {}}), torch.get_num_threads()
+    seconds: dict[int, float] = {}
+    try:
+        torch.set_num_threads(config.threads)
+        trial = Trial(bare, splits)
+        for n in sizes:
+            seconds[n] = time_step(trial, n, epoch, min(config.optimizer.period, MAX_PERIOD))
+            if seconds[n] >= ENOUGH_SECONDS:
+                break
+    except Exception as error:  # whatever it is, the trials will tell: an estimate ends no study
+        return Timings({}, largest, f"{config.optimizer.name}: {type(error).__name__}: {first_line(error)}")
+    finally:
+        torch.set_num_threads(threads)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    return Timings(seconds, largest)
