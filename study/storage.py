@@ -20,7 +20,8 @@ from study.patience import Anchor, passing
 from study.text import first_line
 from trainables.errors import Refused
 
-CONNECT_SECONDS = 10
+Storage = BaseStorage  # Optuna's, for those who only hand it on
+CONNECT_SECONDS = 10  # for a database to answer, on first contact
 
 
 class Journal(JournalFileBackend):
