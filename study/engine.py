@@ -16,7 +16,7 @@ import traceback
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,9 +36,12 @@ for key, value in {  # before Ray is imported, which reads them then
 import ray
 import torch
 from ray import tune
+from ray._private import ray_constants
+from ray._private.services import find_bootstrap_address
 
 from study.outcome import Outcome
 from study.plan import Assignment, data_key
+from study.private_ray import private_environment, private_folder
 from study.spec import Resources
 from study.text import first_line
 from trainables.checkpoint import CheckpointedTrial, Progress
@@ -46,9 +49,9 @@ from trainables.config import TrialConfig
 from trainables.data import Splits
 from trainables.errors import Refused
 
-REPORT_SECONDS = 0.5  # between a trial's reports, each of which costs milliseconds
-MUSTER_SECONDS = 15.0  # that the first workers wait for one another
-DEATHS = 4  # of its worker in one run that a trial is given up for
+REPORT_SECONDS = 0.5  # A trial reports no more often than this, for each report costs milliseconds.
+MUSTER_SECONDS = 15.0  # The first workers wait for one another, but no longer.
+MAX_DEATHS = 4  # A trial whose worker has died so often in one run has failed.
 
 
 class Source(Protocol):
@@ -144,8 +147,11 @@ class RayTrial(tune.Trainable):  # type: ignore[misc]
         return self.trial.advance()
 
 
-def _kept(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A callback of Tune's whose error is kept for `run` to raise; after one, nothing more is done."""
+def _callback(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A callback of Tune's. Its error is kept for `run` to raise, for Tune would take it for a trial's failure.
+
+    After one error every callback does nothing.
+    """
 
     def call(self: TuneSearcher, *words: Any, **named: Any) -> Any:
         if self.error is not None:
@@ -160,16 +166,16 @@ def _kept(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Halt(tune.Stopper):  # type: ignore[misc]
-    """Tells the searcher what trials report, stops those it gives up, and ends the run once it has met an error."""
+    """Hands the searcher what trials report, stops the trials that it gives up, and ends the run after an error."""
 
     def __init__(self, searcher: TuneSearcher) -> None:
         self.searcher = searcher
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return bool(self.searcher.hears(trial_id, result))
+        return bool(self.searcher.on_report(trial_id, result))
 
     def stop_all(self) -> bool:
-        return getattr(self.searcher, "error", None) is not None
+        return self.searcher.error is not None
 
 
 class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
@@ -178,6 +184,8 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
     A trial whose worker died is handed out once more from here: Tune's own retries give up at once where a trial was
     about to take over a worker that has died unnoticed.
     """
+
+    error: Exception | None = None  # the first one in a callback; also of the copy that Tune pickles and reads back
 
     def __init__(self, source: Source, folder: Path, slots: int, ahead: int = 0) -> None:
         """`slots` trials run at once, and `ahead` more are handed out."""
@@ -189,9 +197,8 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
         self.again: list[Assignment] = []
         self.deaths: Counter[str] = Counter()  # by folder
         self.stopped: dict[str, Outcome] = {}
-        self.error: Exception | None = None  # the first one here: Tune would take it for a trial's
 
-    @_kept
+    @_callback
     def suggest(self, trial_id: str) -> Any:
         if len(self.handed) >= self.slots + (self.ahead if self.called == self.slots else 0):
             return None
@@ -214,9 +221,9 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
             "muster": str(self.muster.folder),
         }
 
-    @_kept
-    def hears(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Hand on what a trial reports, before Tune decides whether it goes on; True if it should not."""
+    @_callback
+    def on_report(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Hand on what a trial reports; True if the trial should stop."""
         progress = result.get("progress")
         if isinstance(progress, Progress) and trial_id in self.handed:
             self.source.note(progress.seconds, progress.warning)
@@ -225,7 +232,7 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
                 self.stopped[trial_id] = outcome
         return trial_id in self.stopped
 
-    @_kept
+    @_callback
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         if trial_id not in self.handed:
             return
@@ -235,7 +242,7 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
             outcome = self.stopped.pop(trial_id)
         elif error or progress is None:
             self.deaths[assignment.folder] += 1
-            if self.deaths[assignment.folder] < DEATHS:
+            if self.deaths[assignment.folder] < MAX_DEATHS:
                 self.again.append(assignment)
                 return
             outcome = Outcome("failed", reason="the worker process died, again and again")
@@ -338,12 +345,17 @@ def connected(images: Iterable[Splits], each: Iterable[Resources], machine: Mach
         yield
         return
     on_termination = signal.getsignal(signal.SIGTERM)
-    _connect(images, each, machine)
-    signal.signal(signal.SIGTERM, on_termination)  # Ray's own, left in place, would abort
-    try:
+    with ExitStack() as stack:
+        if machine.address is None:
+            folder = stack.enter_context(private_folder())
+            stack.enter_context(private_environment(folder))
+            stack.callback(ray.shutdown)
+            _start(images, each, machine.slots, folder)
+        else:
+            stack.callback(ray.shutdown)
+            _join(machine.address)
+        signal.signal(signal.SIGTERM, on_termination)  # Ray's own, left in place, would abort
         yield
-    finally:
-        ray.shutdown()
 
 
 def slots_here(resources: Resources) -> int:
@@ -353,23 +365,49 @@ def slots_here(resources: Resources) -> int:
     return max(1, min(by_cpu, by_gpu))
 
 
-def _connect(images: Iterable[Splits], each: Iterable[Resources], machine: Machine) -> None:
-    for name in ("ray", "ray.tune", "ray.train", "ray.air"):  # a trial's failure reaches the user by its record
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
-    if machine.address is not None:
-        try:
-            ray.init(address=machine.address, **quiet)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise _nobody(machine.address, error) from None
-        return
+QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+
+
+def _join(address: str) -> None:
+    """Connect to the Ray at `address`. Raises Refused where there is none."""
+    _silence()
+    try:
+        ray.init(address=address, **QUIET)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _nobody(address, error) from None
+
+
+def _start(images: Iterable[Splits], each: Iterable[Resources], slots: int | None, folder: Path) -> None:
+    """Start a Ray of this process that nobody else can reach, its files below `folder`."""
+    _silence()
     shared = sum(array.nbytes for s in images for part in (s.train, s.validation, s.test)
                  for array in (part.images, part.labels))  # fmt: skip
-    cpus = max((machine.slots or slots_here(resources)) * resources.cpus for resources in each)
-    ray.init(
-        address="local", num_cpus=cpus, include_dashboard=False,
-        object_store_memory=(150 << 20) + 2 * shared, **quiet,
-    )  # fmt: skip
+    cpus = max((slots or slots_here(resources)) * resources.cpus for resources in each)
+    with _loopback():
+        ray.init(
+            address="local", num_cpus=cpus, include_dashboard=False, _temp_dir=str(folder / "r"),
+            object_store_memory=(150 << 20) + 2 * shared, **QUIET,
+        )  # fmt: skip
+
+
+@contextmanager
+def _loopback() -> Iterator[None]:
+    """Inside, this process takes 127.0.0.1 for the machine's address, and a Ray that it starts binds to that alone.
+
+    Ray has no option for it, but an environment variable, which it read when it was imported.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def _silence() -> None:
+    """Ray's own words stay in its logs: a trial's failure reaches the user by the trial's record."""
+    for name in ("ray", "ray.tune", "ray.train", "ray.air"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _nobody(address: str, error: Exception) -> Refused:
@@ -380,8 +418,7 @@ def _nobody(address: str, error: Exception) -> Refused:
 def _knock(address: str) -> None:
     """Raises OSError where nothing listens; Ray itself would try for minutes."""
     if address == "auto":
-        note = Path("/tmp/ray/ray_current_cluster")  # where `ray start` writes it
-        address = os.environ.get("RAY_ADDRESS") or (note.read_text().strip() if note.exists() else "")
+        address = os.environ.get("RAY_ADDRESS") or find_bootstrap_address(None) or ""
         if not address:
             raise OSError("none was started on this machine")
     host, colon, port = address.rpartition("://")[2].rpartition(":")

@@ -49,23 +49,64 @@ def passing(error: Exception) -> bool:
 
 
 class Patience:
-    """With `what` (a name for the user). `passes` tells the errors of a store that is away from all others."""
+    """With `what`, a store as the user knows it. `passes` tells the errors of one that is away from all others.
 
-    def __init__(self, what: str, passes: Callable[[Exception], bool], say: Callable[[str], None]) -> None:
-        self.what, self.passes, self.say = what, passes, say
+    An outage begins with a call that fails, and ends with a call that succeeds after `again`: that asks the store what
+    the call that failed has done there after all. A call that succeeds at once proves nothing, for it may not have
+    needed the store.
+    """
+
+    def __init__(
+        self, what: str, passes: Callable[[Exception], bool], say: Callable[[str], None],
+        again: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        self.what, self.passes, self.say, self.again = what, passes, say, again
         self.seconds = seconds()
-        self.since: float | None = None  # when it was first found away
+        self.since: float | None = None  # when the outage began
         self.tries = 0
 
     @property
     def away(self) -> bool:
         return self.since is not None
 
-    def met(self, error: Exception, began: float) -> float:
-        """An attempt that `began` then has failed; returns the seconds to wait before the next.
+    def once(self, call: Callable[[], Answer]) -> Answer | None:
+        """What `call` returns; None where the store is away.
 
-        Raises Gone when the patience is over, and `error` itself if it is of another kind.
+        Raises Gone when the patience is over, and errors of another kind as they are.
         """
+        began, away = time.monotonic(), self.away
+        try:
+            if away:
+                self.again()
+            answer = call()
+        except Exception as error:
+            self._failed(error, began)
+            return None
+        if away:
+            self._succeeded()
+        return answer
+
+    def retry(self, call: Callable[[], Answer]) -> Answer:
+        """What `call` returns, at last. Raises as `once` does."""
+        began = time.monotonic()
+        try:
+            return call()
+        except Exception as error:
+            pause = self._failed(error, began)
+        while True:
+            time.sleep(pause)
+            began = time.monotonic()
+            try:
+                self.again()
+                answer = call()
+            except Exception as error:
+                pause = self._failed(error, began)
+            else:
+                self._succeeded()
+                return answer
+
+    def _failed(self, error: Exception, began: float) -> float:
+        """A call that `began` then has failed; returns the seconds to wait before the next."""
         if not self.passes(error):
             raise error
         reason = first_line(_root(error))
@@ -77,34 +118,17 @@ class Patience:
         self.tries += 1
         return PAUSES[min(self.tries, len(PAUSES)) - 1]
 
-    def answered(self) -> None:
-        """An attempt has succeeded."""
+    def _succeeded(self) -> None:
         if self.since is not None:
             self.say(f"{self.what} answers again, after {time.monotonic() - self.since:.0f} s")
             self.since = None
 
-    def insist(self, attempt: Callable[[], Answer], again: Callable[[], None] = lambda: None) -> Answer:
-        """What `attempt` returns, at last; `again` runs before each further try."""
-        first = True
-        while True:
-            began = time.monotonic()
-            try:
-                if not first:
-                    again()
-                answer = attempt()
-            except Exception as error:
-                time.sleep(self.met(error, began))
-                first = False
-            else:
-                self.answered()
-                return answer
-
 
 class Writer:
-    """A thread that does jobs one after another, each until it succeeds; `again` runs before a further try."""
+    """A thread that does jobs one after another, each until it succeeds."""
 
-    def __init__(self, patience: Patience, again: Callable[[], None]) -> None:
-        self.patience, self.again = patience, again
+    def __init__(self, patience: Patience) -> None:
+        self.patience = patience
         self.error: Exception | None = None  # what ended it
         self.jobs: deque[Callable[[], None]] = deque()
         self.changed = threading.Condition()
@@ -138,7 +162,7 @@ class Writer:
                     return
                 job = self.jobs[0]
             try:
-                self.patience.insist(job, self.again)
+                self.patience.retry(job)
             except Exception as error:
                 self.error = error
             with self.changed:
@@ -158,9 +182,9 @@ class Anchor:
     def check(self) -> None:
         """Raises Gone where the file is no longer there, after putting it back."""
         try:
-            if (found := self.path.stat()).st_ino == self.identity:
+            if (there := self.path.stat()).st_ino == self.identity:
                 return
-            free = found.st_size == 0  # SQLite makes an empty one as soon as it opens a path
+            free = there.st_size == 0  # SQLite makes an empty one as soon as it opens a path
         except FileNotFoundError:
             free = True
         done = "another file took its place"

@@ -40,7 +40,7 @@ class Live:
 
 @dataclass(frozen=True)
 class Ended:
-    """A trial that the store holds whole, for the search to be told."""
+    """A trial that the store holds whole, and that is yet to end in the search."""
 
     assignment: Assignment
     outcome: Outcome
@@ -60,7 +60,8 @@ class Recorder:
         self.parents = {name: self._open_cell(cell.cell) for name, cell in ledger.cells.items()}
         self.held: deque[Ended] = deque()
         self.patience = patience
-        self.writer = Writer(patience, self._look_again)
+        patience.again = self._look_again
+        self.writer = Writer(patience)
 
     @property
     def error(self) -> Exception | None:
@@ -98,7 +99,7 @@ class Recorder:
         self.writer.add(checked)
 
     def _look_again(self) -> None:
-        """A try that failed may have got through: what it made must be found."""
+        """Read the runs anew: a try that failed may have made one."""
         self.store.check()
         self.known = self.store.runs()
 

@@ -4,41 +4,35 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import shutil
-import subprocess
-import sys
 import tempfile
-import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
-import torch
-from optuna.storages import BaseStorage
 
 from study import engine
+from study.cost import Speed, costs, total
 from study.directory import Directory
-from study.estimate import Speed, estimate, total
+from study.environment import environment, git_commit
 from study.fairness import unequal
 from study.ledger import Ledger
-from study.outcome import Count, Outcome
-from study.patience import Answer, Gone, Patience
-from study.plan import Assignment, Cell, cells, load_data
+from study.outcome import Count
+from study.patience import Gone, Patience
+from study.plan import Cell, cells, load_data
 from study.progress import Display
 from study.recorder import Recorder
 from study.reports import ReportFiles, study_reports
 from study.search import CellSearch, pruning
 from study.spec import Spec
 from study.statistics import gap_table, winners_curse
-from study.storage import claim, mend, open_database, open_storage, shown
+from study.storage import Storage, claim, mend, open_database, open_storage, shown
 from study.storage import passes as storage_passes
 from study.store import Store, default_uri, passes
 from study.text import last_line
+from study.work import Interrupted, Work
 from trainables.data import Splits
 from trainables.errors import Refused
 from trainables.train import resolve_device
@@ -48,115 +42,8 @@ GAP_METRICS = {"gap_batch": "gap/batch", "gap_batch_low": "gap/batch_low", "gap_
                "test_high": "test/accuracy_high"}  # fmt: skip
 
 
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C: the study stopped before its end, and can go on."""
-
-
 class Failed(Exception):
     """Something in the study failed; the rest is there."""
-
-
-class Work:
-    """The engine's source: trials from the ledger, what they report to the recorder and the display.
-
-    The search is told of a trial's end once the store holds it. While the search's storage is away, no trial starts.
-    """
-
-    def __init__(self, ledger: Ledger, recorder: Recorder, display: Display, patience: Patience, folder: Path) -> None:
-        self.ledger, self.recorder, self.display, self.patience, self.folder = (
-            ledger, recorder, display, patience, folder
-        )  # fmt: skip
-        self.failures: list[tuple[str, str]] = []
-        self.busy = 0.0  # seconds that slots trained and evaluated
-        self.last = time.monotonic()  # when the last trial ended
-        self.warned: set[str] = set()
-
-    @property
-    def done(self) -> bool:
-        return not self.patience.away and bool(self._try(lambda: self.ledger.done))
-
-    def next(self) -> Assignment | None:
-        found = self._ask()
-        if found is None and not self.recorder.live:  # nothing trains: what is being written may be what it waits for
-            self.recorder.writer.wait(0.5)
-            found = self._ask()
-        return found
-
-    def started(self, assignment: Assignment) -> None:
-        self.recorder.start(assignment)
-        self.display.trial_started(assignment)
-
-    def report(self, folder: str, rows: list[tuple[int, dict[str, float]]]) -> Outcome | None:
-        """Metrics by epoch; the outcome of a trial that should stop there."""
-        assignment = self.recorder.live[folder].assignment
-        outcome = self.patience.insist(lambda: self.ledger.stops(assignment, rows))
-        last = outcome.step if outcome else None
-        self.recorder.report(folder, [row for row in rows if last is None or row[0] <= last])
-        if self.recorder.error is not None:
-            raise self.recorder.error
-        return outcome
-
-    def note(self, seconds: float, warning: str | None) -> None:
-        """What a slot spent on training since it last said so, and what went wrong beside it."""
-        self.busy += seconds
-        if warning is not None and warning not in self.warned:
-            self.warned.add(warning)
-            self.display.say(warning)
-
-    def end(self, folder: str, outcome: Outcome) -> None:
-        self.recorder.end(folder, outcome)
-        self.last = time.monotonic()
-
-    @property
-    def complete(self) -> bool:
-        """Whether every trial was handed out and has ended."""
-        return self.ledger.done and not self.recorder.live
-
-    def close(self) -> None:
-        """Wait for all that ended to be written and told. Raises Interrupted after Ctrl-C where a store is away."""
-        self.recorder.close(patient=self.complete)
-        if not self.complete and (self.patience.away or self.recorder.patience.away):
-            raise Interrupted
-        self.patience.insist(self._tell, self.ledger.recall)
-
-    @property
-    def share(self) -> float:
-        """Of the time that all slots had from start-up to the last trial's end, what they trained and evaluated."""
-        return self.busy / max(1e-9, (self.last - self.display.began) * self.display.slots)
-
-    def _ask(self) -> Assignment | None:
-        def ask() -> Assignment | None:
-            if self.patience.away:
-                self.ledger.recall()
-            self._tell()
-            return self.ledger.next()
-
-        return self._try(ask)
-
-    def _try(self, attempt: Callable[[], Answer]) -> Answer | None:
-        """What the search's storage answers; None while it is away: Tune will ask again."""
-        began = time.monotonic()
-        try:
-            answer = attempt()
-        except Exception as error:
-            self.patience.met(error, began)
-            return None
-        self.patience.answered()
-        return answer
-
-    def _tell(self) -> None:
-        """The search learns of what the store holds by now."""
-        while self.recorder.held:
-            ended = self.recorder.held[0]
-            self.ledger.finish(ended.assignment, ended.outcome, ended.rows)
-            self.recorder.held.popleft()
-            if ended.outcome.status == "failed":
-                self.failures.append((ended.assignment.folder, ended.outcome.reason or ""))
-            cell = self.ledger.cells[ended.assignment.cell.name]
-            self.display.trial_ended(ended.assignment, ended.outcome, ended.seconds, cell.count())
-            shutil.rmtree(self.folder / ended.assignment.folder, ignore_errors=True)
-        if self.recorder.error is not None:
-            raise self.recorder.error
 
 
 @dataclass(frozen=True)
@@ -189,7 +76,7 @@ def run(
     shared = shared or Prepared()
     directory.check(spec)
     plan, splits = prepare(spec, machine, shared)
-    with directory.owned(spec), _told(directory):
+    with directory.owned(spec), _as_one_message(directory):
         identity = directory.identity(tracking_uri, storage)
         database = open_shared(spec.name, identity)
         directory.begin(identity)
@@ -199,22 +86,23 @@ def run(
         if database is not None:
             claim(database, spec.name, identity["study_id"])
         results = Patience(f"the MLflow store at {store.uri}", passes, display.say)
-        results.insist(lambda: store.describe(_facts(spec, plan)))
-        recorder = results.insist(lambda: Recorder(store, ledger, git_commit(), results))
+        results.retry(lambda: store.describe(_facts(spec, plan)))
+        recorder = results.retry(lambda: Recorder(store, ledger, git_commit(), results))
         place = shown(identity["storage"]) if database else str(directory.journal)
         search = Patience(f"the search's storage {place}", storage_passes, display.say)
         work = Work(ledger, recorder, display, search, directory.trials)
         if not ledger.done:
-            found = {name: cell.count() for name, cell in ledger.cells.items()}
-            display.cost(total(estimate(spec, plan, splits, shared.speed), [count.left for count in found.values()]))
-            with display.live(found):
+            standing = {name: cell.count() for name, cell in ledger.cells.items()}
+            left = [count.left for count in standing.values()]
+            display.cost(total(costs(spec, plan, splits, shared.speed), left))
+            with display.live(standing):
                 engine.run(work, splits, spec.resources, directory.trials, machine, display.ready)
         work.close()
         if work.busy:
             display.say(f"slots trained {100 * work.share:.0f} % of the time between start-up and end")
-            results.insist(lambda: store.describe({"time/busy": f"{work.share:.3f}"}))
-        results.insist(lambda: summarise(spec, plan, ledger, store))
-        reports = results.insist(lambda: write_reports(store, directory))
+            results.retry(lambda: store.describe({"time/busy": f"{work.share:.3f}"}))
+        results.retry(lambda: summarise(spec, plan, ledger, store))
+        reports = results.retry(lambda: write_reports(store, directory))
     if work.failures:
         folder, reason = work.failures[0]
         raise Failed(
@@ -225,7 +113,7 @@ def run(
     return store, reports
 
 
-def open_shared(name: str, identity: Mapping[str, str]) -> BaseStorage | None:
+def open_shared(name: str, identity: Mapping[str, str]) -> Storage | None:
     """The database that the study was given for its search, if it was. Raises Refused if another owns the name."""
     if "storage" not in identity:
         return None
@@ -235,7 +123,7 @@ def open_shared(name: str, identity: Mapping[str, str]) -> BaseStorage | None:
 
 
 @contextmanager
-def _told(directory: Directory) -> Iterator[None]:
+def _as_one_message(directory: Directory) -> Iterator[None]:
     """Whatever ends the run becomes one message; the traceback is kept in the directory."""
     try:
         yield
@@ -324,7 +212,7 @@ def counts(directory: Directory) -> dict[str, Count]:
         return {name: cell.count() for name, cell in ledger.cells.items()}
 
 
-def _mended(journal: Path) -> BaseStorage:
+def _mended(journal: Path) -> Storage:
     mend(journal)
     return open_storage(journal)
 
@@ -342,41 +230,6 @@ def _facts(spec: Spec, plan: Sequence[Cell]) -> dict[str, str]:
             environment() | {"search seed": spec.search.seed, "confirm seeds": f"0–{spec.confirm.seeds - 1}"}
         ),
     }
-
-
-def environment() -> dict[str, str | int]:
-    """What the results may depend on: versions, code and machine."""
-    cuda = torch.cuda.is_available()
-    return {
-        "python": sys.version.split()[0],
-        **{name: version(name) for name in ("torch", "torchvision", "ray", "optuna", "mlflow", "numpy")},
-        "commit": git_commit(),
-        "machine": f"{platform.system()} {platform.machine()}, {_processor()}",
-        "cores": len(os.sched_getaffinity(0)),
-        "device": torch.cuda.get_device_name() if cuda else "cpu",
-        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
-
-
-def git_commit() -> str:
-    """The commit of the checkout this code runs from, `+` if it was changed; `unknown` outside a checkout."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def refuse_relative_in_job(directory: Path) -> None:

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("trainables", "search_spaces", "study", "reports")
 
 DOORS = {
+    "_private": "study/engine.py",  # ray: where clusters are noted, and loopback
     "_foreach_": "trainables/optimizers",  # torch: one call for a list of tensors; a prefix of eight functions
     "_BatchNorm": "trainables/batch_norm.py",  # torch: the base of every batch normalisation
     "_optim_factory": "trainables/optimizers/timm.py",  # timm: its registry of optimizers
@@ -132,6 +133,24 @@ def test_torch_foreach(pair, call, expected):
 def test_every_foreach_that_is_used_is_tried():
     tried = {f"_foreach_{name.split()[0]}" for name, *_ in FOREACH}
     assert {name for name in foreign_names() if name.startswith("_foreach_")} <= tried
+
+
+def test_ray_keeps_to_loopback_where_it_is_told_that_there_is_no_cluster(monkeypatch):
+    from ray._private import ray_constants, services
+
+    monkeypatch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", False)
+    assert services.get_node_ip_address() in ("127.0.0.1", "::1")
+    assert ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR == "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+
+
+def test_ray_notes_where_the_last_cluster_was_started(monkeypatch, tmp_path):
+    from ray._private.services import find_bootstrap_address
+
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    assert find_bootstrap_address(None) is None
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("10.0.0.1:6379\n")
+    assert find_bootstrap_address(None) == "10.0.0.1:6379"
 
 
 @pytest.mark.parametrize("layer", [nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm])

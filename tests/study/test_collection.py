@@ -102,7 +102,7 @@ def test_the_claims_are_a_tag_of_the_studys_experiment(both):
 def test_a_complete_collection_is_not_run_again(capsys, both, monkeypatch):
     spec, directory, _ = both
     monkeypatch.setattr(collections, "run", None)
-    monkeypatch.setattr(engine, "_connect", None)
+    monkeypatch.setattr(engine, "_start", None)
     result = study(capsys, "run", spec, "--dir", directory)
     assert result.status == 0, result.err
     assert "both: 2 studies, 0 to run" in result.out
@@ -110,7 +110,7 @@ def test_a_complete_collection_is_not_run_again(capsys, both, monkeypatch):
 
 def test_other_claims_are_no_other_study(both, monkeypatch):
     spec, directory, _ = both
-    monkeypatch.setattr(engine, "_connect", None)
+    monkeypatch.setattr(engine, "_start", None)
     more = load(str(spec)).load()["two"].model_copy(update={"claims": ("figure-5",)})
     there = CollectionDirectory(directory).study("two")
     there.check(more)

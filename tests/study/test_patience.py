@@ -31,11 +31,43 @@ def test_it_waits_says_so_once_and_says_when_the_store_answers_again(monkeypatch
             raise left.pop()
         return "done"
 
-    assert waiting.insist(attempt) == "done"
+    assert waiting.retry(attempt) == "done"
     assert len(said) == 2
     assert "the store does not answer ([Errno 28] No space left on device); trials go on, trying again for 60 s" in said
     assert "the store answers again, after " in said[1]
     assert not waiting.away
+
+
+def test_only_a_call_after_again_ends_an_outage(monkeypatch):
+    waiting, said = patience(monkeypatch, 60)
+    asked: list[str] = []
+    waiting.again = lambda: asked.append("again")
+
+    def fail() -> None:
+        raise full()
+
+    assert waiting.once(fail) is None
+    assert waiting.retry(lambda: 1) == 1  # it may not have needed the store
+    assert (waiting.away, asked) == (True, [])
+    assert waiting.once(lambda: 2) == 2
+    assert (waiting.away, asked, len(said)) == (False, ["again"], 2)
+
+
+def test_an_outage_goes_on_while_again_fails(monkeypatch):
+    waiting, said = patience(monkeypatch, 60)
+    left = [full(), full()]
+
+    def fail() -> None:
+        if left:
+            raise left.pop()
+
+    waiting.again = fail
+    assert waiting.once(fail) is None
+    since = waiting.since
+    assert waiting.once(lambda: 1) is None
+    assert waiting.since == since  # and so does the patience
+    assert waiting.once(lambda: 1) == 1
+    assert len(said) == 2
 
 
 def test_it_ends(monkeypatch):
@@ -46,13 +78,13 @@ def test_it_ends(monkeypatch):
         raise full()
 
     with pytest.raises(Gone, match=r"the store has not answered for 0 s \(\[Errno 28\] No space left on device\)"):
-        waiting.insist(attempt)
+        waiting.retry(attempt)
 
 
 def test_other_errors_are_not_waited_for(monkeypatch):
     waiting, said = patience(monkeypatch, 60)
     with pytest.raises(PermissionError):
-        waiting.insist(lambda: (_ for _ in ()).throw(PermissionError(errno.EACCES, "no")))
+        waiting.retry(lambda: (_ for _ in ()).throw(PermissionError(errno.EACCES, "no")))
     assert not said
 
 
@@ -66,7 +98,8 @@ def test_a_patience_that_is_no_number_is_refused(monkeypatch, given):
 def test_jobs_are_done_in_order_each_until_it_succeeds(monkeypatch):
     waiting, _ = patience(monkeypatch, 60)
     again: list[str] = []
-    writer = Writer(waiting, lambda: again.append("look"))
+    waiting.again = lambda: again.append("look")
+    writer = Writer(waiting)
     done: list[int] = []
     left = [full()]
 
@@ -84,7 +117,7 @@ def test_jobs_are_done_in_order_each_until_it_succeeds(monkeypatch):
 
 def test_an_error_of_another_kind_ends_the_writing(monkeypatch):
     waiting, _ = patience(monkeypatch, 60)
-    writer = Writer(waiting, lambda: None)
+    writer = Writer(waiting)
     done = threading.Event()
     writer.add(lambda: [].pop())
     writer.add(done.set)
