@@ -199,7 +199,7 @@ def check(overrides: list[str], undisturbed: Any, searching: Failures, storing: 
     assert store.opened == held.opened
 
 
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 LONG = settings(QUICK, max_examples=300)
 
 
