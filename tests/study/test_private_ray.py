@@ -94,7 +94,7 @@ def run(tmp_path_factory) -> Seen:
             for folder in mine:
                 paths = [path for path in (folder, folder / "token") if path.exists()]
                 seen.modes |= {path.name: stat.S_IMODE(path.stat().st_mode) for path in paths}
-            time.sleep(0.05)
+            time.sleep(0.5)
     seen.output, seen.status = (base / "output").read_text(), process.returncode
     seen.left = {folder for folder in mine if folder.exists()}
     return seen
