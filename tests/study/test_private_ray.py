@@ -84,7 +84,7 @@ def run(tmp_path_factory) -> Seen:
         folder.chmod(0o500)
     seen, mine = Seen(home, long, files(home)), set()
     environment = {key: value for key, value in os.environ.items() if key != "RAY_TMPDIR"}
-    environment |= {"HOME": str(home), "TMPDIR": str(long)}
+    environment |= {"HOME": str(home), "TMPDIR": str(long), "XDG_CACHE_HOME": str(base / "cache")}  # the page's script
     command = [sys.executable, "-m", "study.cli", "run", "smoke", "--dir", str(base / "study"), "--slots", "2"]
     with (base / "output").open("w") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
