@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -172,7 +173,9 @@ def _write(file: Path, text: str) -> None:
 
 
 def _continues(old: Spec, new: Spec, path: Path) -> None:
-    remedy = f"use another --dir, or run the spec of {path / 'spec.yaml'}"
+    """Raises Refused where `new` is not `old` with a larger budget; a built-in spec may have changed."""
+    own = shlex.join(["study", "run", str(path / "spec.yaml"), "--dir", str(path)])
+    remedy = f"use another --dir, or go on with the spec it was begun with: `{own}`"
     before, after = (dict(flatten(spec.model_dump(mode="json"))) for spec in (old, new))
     missing: Any = object()
     for key in {**before, **after}:

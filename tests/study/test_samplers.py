@@ -1,6 +1,7 @@
 """Every sampler: suggestions within the ranges, the same whatever the slots, the order and the interruptions."""
 
 import random
+from functools import partial
 
 import pytest
 
@@ -43,6 +44,19 @@ def test_slots_order_and_kills_change_nothing(tmp_path, sampler):
             if hasattr(range_, "low"):
                 low, high = sorted(range_.ends())
                 assert all(low <= value <= high for value in drawn)
+
+
+def test_the_quickstarts_search_is_steered(tmp_path):
+    """From the fifth trial of each cell on, almost all are drawn elsewhere where the best rate lies elsewhere."""
+    study, drawn = load("quickstart"), []
+    for best in (1e-9, 1e3):  # the smaller rate is the better, and the larger
+        ledger = run(tmp_path / f"{best}", study, 2, random.Random(0), follow=partial(curve, best=best))
+        drawn.append({name: [trial.params for trial in cell.trials] for name, cell in ledger.cells.items()})
+    low, high = drawn
+    for name in low:
+        assert len(low[name]) == len(high[name]) == 8
+        assert low[name][:4] == high[name][:4]
+        assert sum(one != other for one, other in zip(low[name][4:], high[name][4:], strict=True)) >= 3
 
 
 def test_every_sampler_is_tried_here():
