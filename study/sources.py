@@ -18,11 +18,17 @@ from trainables.settings import nearest
 
 Tree = dict[str, Any]
 SCALES = ("small",)
+SPECS = Path(str(files("study") / "specs"))
 
 
 def builtin() -> dict[str, Path]:
     """The built-in specs by name."""
-    return {path.stem: path for path in sorted(Path(str(files("study") / "specs")).glob("*.yaml"))}
+    return {path.stem: path for path in sorted(SPECS.glob("*.yaml"))}
+
+
+def extendable() -> dict[str, Path]:
+    """What `extends` reaches by name: the built-in specs, and the settings that they share, such as `setting/laws`."""
+    return builtin() | {f"setting/{path.stem}": path for path in sorted((SPECS / "setting").glob("*.yaml"))}
 
 
 def find(request: str, scale: str | None, field: str = "SPEC") -> tuple[Path, str | None]:
@@ -75,7 +81,7 @@ def extended(given: Tree, path: Path | None, chain: Sequence[str] = ()) -> Tree:
     parent = given["extends"]
     if not isinstance(parent, str):
         raise Refused("extends", parent, "the name of a built-in spec or a file is wanted", nearest("", builtin()))
-    below, _ = find(str(beside(path, parent)), None, "extends")
+    below = extendable().get(parent) or find(str(beside(path, parent)), None, "extends")[0]
     chain = (*chain, str(path.resolve()) if path else "")
     if str(below.resolve()) in chain:
         raise Refused("extends", parent, "the specs extend each other in a circle", "let one of them stand alone")

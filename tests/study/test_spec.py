@@ -171,6 +171,14 @@ def test_a_built_in_spec_can_be_extended(write):
     assert spec == load("smoke", overrides=["name=own", "confirm/seeds=7"])
 
 
+def test_the_papers_setting_can_be_extended(write):
+    own = "extends: setting/trainings\nname: own\nquestion: What?\narms: {sgd: {}}\nbatch_sizes: [512]\n"
+    spec = load(write(own=own + "baseline: {arm: sgd, batch_size: 512}\nbase: {epochs: 3}"))
+    trial = cells(spec)[0].typical
+    assert (trial.model.init, trial.model.dropout, trial.optimizer.momentum) == ("torch", 0.5, 0.9)
+    assert trial.optimizer.lr == pytest.approx(0.005, rel=0.01)
+
+
 def test_a_null_in_the_small_section_takes_a_key_out(write):
     path = write(base=BASE.replace("small: {base: {", "small: {base: {model: {width: null}, "))
     assert load(path, scale="small").base["model"] == {"name": "alexnet"}
