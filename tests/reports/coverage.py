@@ -71,13 +71,14 @@ def ours(sample: Sample, within: Bounds) -> Ends:
 def student(sample: Sample) -> Ends:
     """Student's t intervals, by scipy."""
     n = sample.shape[1]
-    return stats.t.interval(0.95, n - 1, sample.mean(1), stats.sem(sample, axis=1))
+    low, high = stats.t.interval(0.95, n - 1, sample.mean(1), stats.sem(sample, axis=1))
+    return np.asarray(low), np.asarray(high)
 
 
 def bca(sample: Sample, draw: np.random.Generator) -> Ends:
     """The bias-corrected and accelerated bootstrap, by scipy."""
     result = stats.bootstrap((sample,), np.mean, axis=1, n_resamples=RESAMPLES, method="BCa", rng=draw)
-    return result.confidence_interval.low, result.confidence_interval.high
+    return np.asarray(result.confidence_interval.low), np.asarray(result.confidence_interval.high)
 
 
 def share(ends: Ends, mean: float) -> float:

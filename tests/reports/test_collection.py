@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reports.claims import claims
+from reports.claims import Claim, claims
 from reports.collection import write
 from reports.html import figures
 from reports.html import write as write_study
@@ -71,6 +71,7 @@ def test_each_claim_shows_its_rule_its_verdict_and_its_scale(out: Path, made: di
     for name in ("figure-3", "figure-9"):
         section = judged(read(made[name]))[0]
         claim = claims.get(name)
+        assert isinstance(claim, Claim)
         for part in (claim.says, claim.statistic, claim.confirms, claim.refutes, section.judgement.sentence):
             assert part in text
         assert section.scale in text
@@ -166,4 +167,5 @@ def test_stored_and_in_memory_studies_give_one_verdict(made: dict[str, Store]) -
     for name, how in [("figure-9", "confirmed"), ("section-5.2", "confirmed")]:
         stored, memory = read(made[name]), world(name, how).results()
         claim = claims.get(name)
+        assert isinstance(claim, Claim)
         assert json.dumps(vars(claim.judge(stored).effect)) == json.dumps(vars(claim.judge(memory).effect))

@@ -31,10 +31,13 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
         def trial(self, *args: Any) -> None:
             original = self.store.open_run
-            options = {"probe/curvature/samples": 1}
-            self.store.open_run = lambda i, n, tags, params, p: original(i, n, tags, {**params, **options}, p)
-            super().trial(*args)
-            self.store.open_run = original
+
+            def with_options(known: Any, name: str, tags: Any, params: Any, parent: str | None) -> Any:
+                return original(known, name, tags, {**params, "probe/curvature/samples": 1}, parent)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(self.store, "open_run", with_options)
+                super().trial(*args)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(studies, "_Cell", Probed)

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from reports.figures import FIGURES
-from reports.html import Drawn, figures, page, write
+from reports.figures.drawn import Drawn
+from reports.html import figures, page, write
 from reports.results import Results, read
 from study.reports import ReportFiles
 from study.statistics import GAP_COLUMNS, gap_table

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from scipy import stats
 
-from reports.numerics.laws import effective, folded_normal
 from reports.results import Results
 from study.statistics import arm_of, batch_size_of, gap_table, verdict
 from study.store import Store, default_uri
@@ -108,21 +109,32 @@ def _curve(end: float, epochs: int, jump: float, draw: np.random.Generator, star
     return [value + sign * jump * (1 + 0.1 * draw.normal()) for value, sign in zip(rise, signs, strict=True)]
 
 
-# Powers of the batch size
+# Powers of the batch size, by formulas of their own: what judges the worlds must not have made them
+
+
+def noise(sigma: npt.ArrayLike, n: int) -> npt.NDArray[np.float64]:
+    """The standard deviation of the mean of n of IMAGES numbers, drawn without replacement; they spread by `sigma`."""
+    return np.asarray(sigma) * math.sqrt((1 / n - 1 / IMAGES) / (1 - 1 / IMAGES))
+
+
+def mean_size(mu: npt.ArrayLike, s: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """E|g| of g ~ N(μ, s²), by the normal's density φ and distribution Φ: 2sφ(μ/s) + μ(2Φ(μ/s) - 1)."""
+    z = np.asarray(mu) / np.maximum(s, 1e-12)
+    return np.asarray(2 * np.asarray(s) * stats.norm.pdf(z) + np.asarray(mu) * (2 * stats.norm.cdf(z) - 1))
 
 
 def power(claim: str, how: str) -> World:
     """Figures 4 and 7, section 5.1: confirmed without a mean gradient, refuted with one, undecided by noise."""
     key, square = {"figure-4": ("probe/stride/normalised/", False), "figure-7": ("probe/loss_stride/normalised/", True),
                    "section-5.1": ("probe/distance/mean/", False)}[claim]  # fmt: skip
-    mu, noise = {"confirmed": (0.0, 0.005), "refuted": (0.3, 0.005), "undecided": (0.0, 0.45)}[how]
+    mu, jitter = {"confirmed": (0.0, 0.005), "refuted": (0.3, 0.005), "undecided": (0.0, 0.45)}[how]
 
     def trial(arm: str, n: int, draw: np.random.Generator) -> list[Row]:
         row: Row = {}
         for at, layer in enumerate((*LAYERS, "all")):
-            s = (1 + at) * 3 / math.sqrt(float(effective([n], IMAGES)[0]))
-            level = (mu * (1 + at)) ** 2 + s**2 if square else float(folded_normal(mu * (1 + at), s))
-            row[key + layer] = 0.01 * level * math.exp(noise * draw.normal())
+            s = float(noise(3 * (1 + at), n))
+            level = (mu * (1 + at)) ** 2 + s**2 if square else float(mean_size(mu * (1 + at), s))
+            row[key + layer] = 0.01 * level * math.exp(jitter * draw.normal())
         return [row]
 
     return World(claim, tuple(f"sgd/{n}" for n in (32, 64, 128, 256, 512, 1024)), trial, seeds=4)
@@ -130,7 +142,7 @@ def power(claim: str, how: str) -> World:
 
 def figure_3(how: str) -> World:
     sizes = [*(32 * 2**k for k in range(8)), IMAGES]
-    noise = 0.5 if how == "undecided" else 0.004
+    jitter = 0.5 if how == "undecided" else 0.004
 
     def trial(arm: str, n: int, draw: np.random.Generator) -> list[Row]:
         row: Row = {}
@@ -140,10 +152,9 @@ def figure_3(how: str) -> World:
             scale = math.exp(0.02 * draw.normal())
             row[f"probe/gradient_law/noise_scale/{layer}"] = float((sigma**2).sum() / (mu**2).sum())
             for size in sizes:
-                spread = sigma / np.sqrt(effective([size], IMAGES)) if size < IMAGES else 0 * sigma
-                law = 0.001 * scale * float(folded_normal(mu, spread).mean())
+                law = 0.001 * scale * float(mean_size(mu, noise(sigma, size)).mean())
                 row[f"probe/gradient_law/folded/{layer}/{size}"] = law * math.exp(0.01 * draw.normal())
-                row[f"probe/gradient_law/measured/{layer}/{size}"] = law * math.exp(noise * draw.normal())
+                row[f"probe/gradient_law/measured/{layer}/{size}"] = law * math.exp(jitter * draw.normal())
         return [row]
 
     return World("figure-3", (f"sgd/{IMAGES}",), trial, seeds=3)
@@ -271,7 +282,7 @@ def arms(
     gains: Mapping[str, Mapping[str, float]],
     noise: float = 0.003,
     level: Callable[[int], float] = lambda n: 0.7,
-    **params: Mapping[str, Any],
+    params: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> World:
     """`gains[how][arm]` above plain SGD's `level`, in fractions; undecided ones are lost in noise."""
 
@@ -283,7 +294,7 @@ def arms(
         return rows
 
     names = list(dict.fromkeys(arm for table in gains.values() for arm in table))
-    return World(claim, tuple(f"{arm}/{n}" for arm in names for n in sizes), trial, params=params)
+    return World(claim, tuple(f"{arm}/{n}" for arm in names for n in sizes), trial, params=params or {})
 
 
 def compared(claim: str, how: str) -> World:
@@ -296,7 +307,7 @@ def compared(claim: str, how: str) -> World:
             up, down = {**discard, "sgd-discard": 0.05}, {**discard, "sgd-discard": -0.05}
             options = {"trick/discard/epochs": 6}
             return arms(claim, how, (200, 800), {"confirmed": up, "refuted": down, "undecided": discard},
-                        **{"sgd-discard": options})  # fmt: skip
+                        params={"sgd-discard": options})  # fmt: skip
         case "section-3.1":
             gains = {"confirmed": discard, "refuted": {**discard, "sgd-discard": 0.06}, "undecided": discard}
             return arms(claim, how, (800, 1600), gains, noise=0.0008)
