@@ -34,7 +34,7 @@ THEME: dict[str, Any] = {
         "titleFontSize": 12, "titlePadding": 8, "labelOverlap": "greedy",
     },
     "legend": {"orient": "top", "title": None, "labelFontSize": 12, "labelColor": INK, "symbolSize": 90,
-               "labelLimit": 300},
+               "labelLimit": 300, "symbolOpacity": 1},
     "header": {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "titleFontWeight": "normal",
                "labelFontWeight": "normal"},
 }  # fmt: skip

@@ -7,10 +7,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from reports.claims import Claim, Sketch, claims
 from reports.claims.shared.claim import above, all_of, below, within
+from reports.claims.shared.exponents import reach
 from reports.drawing import specification
 from study.intervals import Estimate
 from tests.reports.worlds import HOW, World, bare, world
@@ -116,6 +118,37 @@ def test_together_one_refutation_is_enough_and_nothing_confirms_nothing() -> Non
     assert all_of(["confirmed", "undecided"]) == "undecided"
     assert all_of(["confirmed"]) == "confirmed"
     assert all_of([]) == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "end"),
+    [
+        ("figure-3", "confirmed", "throughout"),
+        ("figure-4", "confirmed", "throughout"),
+        ("figure-3", "refuted", "up to n = 512"),
+        ("figure-7", "refuted", "nowhere beyond it"),
+    ],
+)
+def test_how_far_a_law_reaches_is_said(name: str, how: str, end: str) -> None:
+    """E|g| bends by n/2B: figure 3's made-up noise scale B of 3,000 turns 1/√n wrong by 10 % near n = 600."""
+    sentence = claim(name).judge(world(name, how).results()).sentence
+    assert f"is right to 10 % {end}." in sentence
+
+
+@pytest.mark.parametrize(
+    ("measured", "reaches"),
+    [
+        ([1.0, 0.5, 0.25, 0.125], 512),
+        ([1.0, 0.54, 0.25, 0.2], 128),  # 7 % off at 32, and 38 % at 512
+        ([1.0, 0.6, 0.25, 0.125], None),  # sizes that are right again do not count
+        ([1.0, math.nan, 0.25, 0.125], None),
+    ],
+)
+def test_a_law_reaches_to_the_last_size_before_its_first_error(measured: list[float], reaches: int | None) -> None:
+    sizes = [8, 32, 128, 512]
+    table = pd.DataFrame([measured, measured], columns=sizes)
+    assert reach(table, sizes, -0.5) == reaches
+    assert reach(3 * table, sizes, -0.5) == reaches
 
 
 def test_diverged_seeds_are_told_beside_the_means() -> None:

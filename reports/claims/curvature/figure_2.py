@@ -94,7 +94,7 @@ def _chart(table: pd.DataFrame, _: Results) -> alt.LayerChart:
     )
     mark = (
         base.transform_filter(seeds_.MEANS)
-        .mark_point(filled=True, size=90, opacity=1)
+        .mark_point(filled=True, size=50, opacity=1)
         .encode(
             y=y,
             tooltip=tooltip,

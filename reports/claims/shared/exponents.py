@@ -21,6 +21,7 @@ from reports.numerics.laws import effective, exponents, fit_power, local_exponen
 from reports.tables.words import number, ranged
 from study.intervals import POSITIVE, Estimate, interval, simultaneous
 
+CLOSE = 0.1  # relative error to which a law counts as right
 AGAINST = (
     "Per seed the least-squares slope of log(quantity) against log n′ over all batch sizes, and between each size "
     "and the next; n′ = n(N−1)/(N−n) corrects for batches drawn without replacement and is n for n ≪ N. 95 % "
@@ -62,11 +63,13 @@ class Law:
 
 @dataclass(frozen=True)
 class Slopes:
-    """The slope over all batch sizes and the local ones, for one layer."""
+    """The slope over all batch sizes and the local ones, for one layer, and how far the law reaches."""
 
     status: Status
     whole: Estimate
     local: tuple[Part, ...]
+    reach: int | None  # the largest batch size up to which the law is right to CLOSE; None where not even to the second
+    largest: int  # batch size below the full set
 
     def part(self, label: str) -> Part:
         return Part(label, self.whole, "slope", self.status)
@@ -80,6 +83,27 @@ class Slopes:
         ends = (f"{number(round(part.effect.mean, 2) + 0.0)} ({part.label})" for part in (first, last))
         return f"locally it goes from {' to '.join(ends)}"
 
+    def reach_sentence(self, law: Law) -> str:
+        """` Drawn through the smallest batch size, 1/√n is right to 10 % up to n = 512.`"""
+        if self.reach is None:
+            where = "nowhere beyond it"
+        else:
+            where = "throughout" if self.reach == self.largest else f"up to n = {self.reach:,}"
+        return f" Drawn through the smallest batch size, {law.text} is right to {100 * CLOSE:.0f} % {where}."
+
+
+def reach(values: pd.DataFrame, at: Sequence[float], power: float) -> int | None:
+    """Up to which size, a column of `values` (seeds × sizes), C·at^power through the first is right to CLOSE.
+
+    Measured is the geometric mean over the seeds that have every size; a size that is right again after one that is
+    wrong does not count. None where the second size is wrong already, or no seed is whole.
+    """
+    logs = values.where(values > 0).map(np.log).dropna().mean().to_numpy()
+    law = logs[0] + power * np.log(np.asarray(at) / at[0])
+    wrong = ~(np.abs(np.expm1(law - logs)) <= CLOSE)
+    right = int(wrong.argmax()) if wrong.any() else len(wrong)
+    return sizes_of(values)[right - 1] if right > 1 else None
+
 
 def slopes(values: pd.DataFrame, images: int, law: Law) -> Slopes:
     """`values`: seeds × batch sizes, the full set among them or not. Raises Missing below two sizes."""
@@ -91,7 +115,8 @@ def slopes(values: pd.DataFrame, images: int, law: Law) -> Slopes:
     local = simultaneous(local_exponents(drawn, at))
     pairs = zip(drawn.columns, drawn.columns[1:], local, strict=False)
     parts = tuple(Part(f"{a} → {b}", slope, "local slope", within(slope, *law.band)) for a, b, slope in pairs)
-    return Slopes(_status(within(whole, *law.band), [part.status for part in parts]), whole, parts)
+    status = _status(within(whole, *law.band), [part.status for part in parts])
+    return Slopes(status, whole, parts, reach(drawn, at, law.power), sizes_of(drawn)[-1])
 
 
 def _status(whole: Status, local: Sequence[Status | None]) -> Status:
@@ -106,7 +131,8 @@ def judged(found: Slopes, law: Law, quantity: str, parts: Sequence[Part], more: 
         "undecided": f"which does not decide whether it goes as {law.text}, {number(law.power)}",
     }[found.status]
     told = ranged(found.whole.mean, found.whole.low, found.whole.high)
-    sentence = f"{quantity} goes as n to the power {told} over {seeds(found.whole.n)}, {ends}; {found.bend()}.{more}"
+    sentence = f"{quantity} goes as n to the power {told} over {seeds(found.whole.n)}, {ends}; {found.bend()}."
+    sentence += found.reach_sentence(law) + more
     return Judgement(found.status, found.whole, "slope", sentence, (*found.local, *parts))
 
 
