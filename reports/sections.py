@@ -95,7 +95,7 @@ def in_order(section: Section) -> tuple[int, float]:
 
 def judged(results: Results, taken: Iterable[str] = ()) -> list[Section]:
     """The study's claims in the order of its spec, those that are not installed left out; `taken`: names in use."""
-    used, scale_, found = set(taken), scale(results), []
+    used, scale_, sections = set(taken), scale(results), []
     for name in results.claims:
         claim = claims.get(name) if name in claims else None
         if not isinstance(claim, Claim):
@@ -103,18 +103,18 @@ def judged(results: Results, taken: Iterable[str] = ()) -> list[Section]:
         unique = name if name not in used else f"{results.name}-{name}"
         used.add(unique)
         drawn = draw(replace(claim.figure, name=unique), results)
-        found.append(Section(unique, claim, claim.judge(results), drawn, scale_))
-    return found
+        sections.append(Section(unique, claim, claim.judge(results), drawn, scale_))
+    return sections
 
 
 def sketched(names: Iterable[str]) -> list[Drawing]:
     """Those of the names that are sketches."""
-    found = []
+    drawings = []
     for name in names:
         sketch = claims.get(name) if name in claims else None
         if isinstance(sketch, Sketch):
-            found.append(_drawing(sketch))
-    return found
+            drawings.append(_drawing(sketch))
+    return drawings
 
 
 def _drawing(sketch: Sketch) -> Drawing:
@@ -133,19 +133,19 @@ def unknown(results: Results) -> list[str]:
 def scale(results: Results) -> str:
     """What the study trained, so that a reader knows what a verdict speaks of."""
     trials = results.confirmed
-    told = [f"study {results.name}"]
+    facts = [f"study {results.name}"]
     for key, form in (("model/name", "{}"), ("model/width", "width {}"), ("data/name", "{}")):
         kinds = list(dict.fromkeys(trials[key].dropna())) if key in trials else []
         if len(kinds) == 1:
-            told.append(form.format(value(kinds[0])))
+            facts.append(form.format(value(kinds[0])))
     with suppress(Missing):
-        told.append(f"{images(results):,} training images")
+        facts.append(f"{images(results):,} training images")
     if "epochs" in trials and len(trials):
         low, high = int(trials["epochs"].min()), int(trials["epochs"].max())
-        told.append(f"{low} epoch{'' if high == 1 else 's'}" if low == high else f"{low}–{high} epochs")
+        facts.append(f"{low} epoch{'' if high == 1 else 's'}" if low == high else f"{low}–{high} epochs")
     complete = trials[trials["status"] == "complete"]["seed"].nunique()
-    told.append(f"{complete} seed{'' if complete == 1 else 's'}")
-    return ", ".join(told)
+    facts.append(f"{complete} seed{'' if complete == 1 else 's'}")
+    return ", ".join(facts)
 
 
 def verdicts(sections: Sequence[Section]) -> pd.DataFrame:

@@ -54,12 +54,12 @@ def ramp(steps: int) -> list[str]:
     """So many colours in a visible order, orange over green and blue to violet, legible on white and on near-black."""
     ends = ((230, 150, 20), (40, 160, 120), (40, 125, 195), (140, 80, 170))
     places = [number / max(steps - 1, 1) * (len(ends) - 1) for number in range(steps)]
-    found = []
+    colours = []
     for place in places:
         at = min(int(place), len(ends) - 2)
         mixed = (round(a + (place - at) * (b - a)) for a, b in zip(ends[at], ends[at + 1], strict=True))
-        found.append("#" + "".join(f"{part:02X}" for part in mixed))
-    return found
+        colours.append("#" + "".join(f"{part:02X}" for part in mixed))
+    return colours
 
 
 def _cycled(values: Sequence[str], arms: Sequence[str]) -> list[str]:

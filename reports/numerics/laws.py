@@ -57,8 +57,8 @@ def fit_square(sizes: npt.ArrayLike, squares: npt.ArrayLike) -> tuple[float, flo
     squared = np.asarray(squares, dtype=np.float64)
     columns = np.column_stack([1 / squared, 1 / (np.asarray(sizes) * squared)])
     scale = np.linalg.norm(columns, axis=0)
-    found, _ = optimize.nnls(columns / scale, np.ones(len(squared)))
-    return float(found[0] / scale[0]), float(found[1] / scale[1])
+    scaled, _ = optimize.nnls(columns / scale, np.ones(len(squared)))
+    return float(scaled[0] / scale[0]), float(scaled[1] / scale[1])
 
 
 def fit_folded(sizes: npt.ArrayLike, values: npt.ArrayLike) -> tuple[float, float]:

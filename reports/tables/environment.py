@@ -12,13 +12,13 @@ def facts(results: Results) -> list[tuple[str, str]]:
     commits = sorted(set(trials["git_commit"].dropna().astype(str))) if "git_commit" in trials else []
     seeds = sorted(set(results.confirmed["seed"].dropna().astype(int)))
     ended = trials["status"].value_counts()
-    told = {
+    more = {
         "baseline": results.baseline,
         "code": ", ".join(commits) or NONE,
         "confirm seeds": ", ".join(map(str, seeds)) or NONE,
         "trials": ", ".join(f"{count} {status}" for status, count in ended.items()) or NONE,
     }
     if "time/train_seconds" in trials:
-        told["training time"] = f"{trials['time/train_seconds'].sum() / 3600:.2f} hours, summed over trials"
+        more["training time"] = f"{trials['time/train_seconds'].sum() / 3600:.2f} hours, summed over trials"
     environment = {str(key): value(fact) for key, fact in results.environment.items()}
-    return list((environment | {key: text for key, text in told.items() if key not in environment}).items())
+    return list((environment | {key: text for key, text in more.items() if key not in environment}).items())

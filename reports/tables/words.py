@@ -45,7 +45,7 @@ def ranged(mean: float, low: float, high: float, unit: str = "") -> str:
     decimals = max(0, 1 - math.floor(math.log10(width)))
     ends = (low, high)
     if decimals > 5 or max(map(abs, ends)) >= 1e6:
-        told = [number(each) for each in (mean, *ends)]
+        texts = [number(each) for each in (mean, *ends)]
     else:
-        told = [f"{round(each, decimals) + 0.0:,.{decimals}f}".replace("-", "−") for each in (mean, *ends)]
-    return f"{told[0]} [{told[1]}, {told[2]}] {unit}".strip()
+        texts = [f"{round(each, decimals) + 0.0:,.{decimals}f}".replace("-", "−") for each in (mean, *ends)]
+    return f"{texts[0]} [{texts[1]}, {texts[2]}] {unit}".strip()

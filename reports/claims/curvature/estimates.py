@@ -22,24 +22,24 @@ def decide(results: Results) -> Judgement:
     if table.empty:
         raise Missing("no trial was measured by the probe curvature")
     by_seed = table.groupby(["estimate", "seed"])["value"].mean()
-    found = {
+    correlations = {
         name: interval(by_seed[name], within=CORRELATION)
         for name in ESTIMATES.values()
         if name in by_seed.index.get_level_values(0)
     }
     paper = ESTIMATES["w-over-g"]
-    if paper not in found:
+    if paper not in correlations:
         raise Missing("no trial has compared |w/g| with the exact radius")
-    effect = found[paper]
+    effect = correlations[paper]
     status = above(effect, RANK)
     verb = {
         "confirmed": "orders a layer's weights much as the exact radius does",
         "refuted": "says little of the exact radius",
         "undecided": "may or may not say something of the exact radius",
     }[status]
-    told = ranged(effect.mean, effect.low, effect.high)
-    sentence = f"|w/g| {verb}: rank correlation {told}, mean over layers, over {seeds(effect.n)}."
-    parts = tuple(Part(name, each, "rank correlation") for name, each in found.items())
+    correlation = ranged(effect.mean, effect.low, effect.high)
+    sentence = f"|w/g| {verb}: rank correlation {correlation}, mean over layers, over {seeds(effect.n)}."
+    parts = tuple(Part(name, each, "rank correlation") for name, each in correlations.items())
     return Judgement(status, effect, "rank correlation", sentence, parts)
 
 

@@ -27,11 +27,11 @@ def radii(results: Results, arm: str, epoch: int = 1, estimate: str = ESTIMATE) 
     """Natural logarithm of each layer's median radius at an epoch's first step: seeds × layers, smallest batch size."""
     names = [name for name in layers(results, f"{PREFIX}{estimate}/") if name != "all"]
     size = min(results.batch_sizes)
-    found = {}
+    medians = {}
     for name in names:
         table = at_epoch(results, f"{PREFIX}{estimate}/{name}", arm, epoch)
-        found[name] = table[size] if size in table else table.iloc[:, 0]
-    positive = pd.DataFrame(found)
+        medians[name] = table[size] if size in table else table.iloc[:, 0]
+    positive = pd.DataFrame(medians)
     return positive.where(positive > 0).map(np.log)
 
 
@@ -47,9 +47,9 @@ def decide(results: Results) -> Judgement:
     widest, narrowest = table.mean().idxmax(), table.mean().idxmin()
     verb = {"confirmed": "differs strongly across layers", "refuted": "differs little across layers",
             "undecided": f"may or may not differ by a factor of {FACTOR:g} across layers"}[status]  # fmt: skip
-    told = ranged(effect.mean, effect.low, effect.high)
+    ratio = ranged(effect.mean, effect.low, effect.high)
     sentence = (
-        f"The median radius of curvature {verb} at initialisation: that of {widest} is {told} times that of "
+        f"The median radius of curvature {verb} at initialisation: that of {widest} is {ratio} times that of "
         f"{narrowest}, over {seeds(effect.n)}."
     )
     parts = tuple(Part(str(name), interval(table[name]).through(math.exp), "weight² / loss") for name in table)

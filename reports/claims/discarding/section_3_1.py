@@ -17,16 +17,16 @@ MARGIN = 1.0  # percentage points that count as no effect
 
 
 def _samples(results: Results) -> dict[str, pd.Series]:
-    found: dict[str, pd.Series] = {}
+    samples: dict[str, pd.Series] = {}
     for metric, name in ACCURACY.items():
         try:
             by_size = gains(results, DISCARDS, PLAIN, metric)
         except Missing:
             continue
-        found |= {f"{name} at {size}": sample for size, sample in by_size.items()}
-    if not found:
+        samples |= {f"{name} at {size}": sample for size, sample in by_size.items()}
+    if not samples:
         raise Missing(f"no seed is complete in both {PLAIN} and {DISCARDS}")
-    return found
+    return samples
 
 
 def decide(results: Results) -> Judgement:

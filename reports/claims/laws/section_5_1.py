@@ -22,7 +22,7 @@ NAMES = ("paper: 1/√n", "folded normal")
 def decide(results: Results) -> Judgement:
     known, total = layers(results, KEY), images(results)
     main = "all" if "all" in known else known[-1]
-    found = slopes(at_epoch(results, KEY + main, home(results)), total, LAW)
+    main_slopes = slopes(at_epoch(results, KEY + main, home(results)), total, LAW)
     parts = [
         slopes(at_epoch(results, KEY + layer, home(results)), total, LAW).part(called(layer, known))
         for layer in ends(known)
@@ -31,7 +31,7 @@ def decide(results: Results) -> Judgement:
     with suppress(Missing):
         ratio = at_epoch(results, f"probe/distance/ratio/{main}", home(results))
         parts.append(slopes(ratio, total, LAW).part("E|g| / E(h): one curvature for all, as in the paper"))
-    return judged(found, LAW, "The mean distance E|d| of a weight from its minimum", parts)
+    return judged(main_slopes, LAW, "The mean distance E|d| of a weight from its minimum", parts)
 
 
 @drawable

@@ -58,7 +58,7 @@ def decide(key: str, law: Law, curve: Curve, names: tuple[str, str], quantity: s
     known, total = layers(results, key), images(results)
     main = "all" if "all" in known else known[-1]
     values = {layer: at_epoch(results, f"{key}{layer}", home(results)) for layer in [main, *ends(known)]}
-    found = slopes(values[main], total, law)
+    main_slopes = slopes(values[main], total, law)
     parts: list[Part] = []
     more = ""
     for layer, table in values.items():
@@ -75,7 +75,7 @@ def decide(key: str, law: Law, curve: Curve, names: tuple[str, str], quantity: s
                 f" On batch sizes held out of both fits, {names[0].removeprefix('paper: ')} is off by "
                 f"{number(paper.mean)} % and the corrected law by {number(corrected.mean)} % (root mean square)."
             )
-    return judged(found, law, quantity, parts, more)
+    return judged(main_slopes, law, quantity, parts, more)
 
 
 def data(key: str, law: Law, curve: Curve, names: tuple[str, str], results: Results) -> pd.DataFrame:

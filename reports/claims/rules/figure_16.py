@@ -28,9 +28,10 @@ def decide(results: Results) -> Judgement:
         "refuted": f"MCLR and LARS end more than {MARGIN:g} percentage point apart",
         "undecided": f"{seeds(effect.n)} do not show whether MCLR and LARS end within {MARGIN:g} percentage point",
     }[status]
-    told = ranged(effect.mean, effect.low, effect.high, POINTS)
+    difference = ranged(effect.mean, effect.low, effect.high, POINTS)
     sentence = (
-        f"{lead} in training accuracy at batch size {size}: MCLR minus LARS is {told}.{caveats(results, (MCLR, LARS))}"
+        f"{lead} in training accuracy at batch size {size}: MCLR minus LARS is {difference}."
+        f"{caveats(results, (MCLR, LARS))}"
     )
     return Judgement(status, effect, POINTS, sentence, tuple(deviations(results, METRIC, (LARS, MCLR), size)))
 

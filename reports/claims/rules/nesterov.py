@@ -19,11 +19,11 @@ MARGIN = 1.0  # percentage points that Nesterov may be behind and still match
 
 def _samples(results: Results) -> dict[str, pd.Series]:
     """SGD minus each rival by batch size, the largest first."""
-    found: dict[str, pd.Series] = {}
+    samples: dict[str, pd.Series] = {}
     for rival in RIVALS:
         by_size = gains(results, PLAIN, rival, METRIC)
-        found |= {f"{PLAIN} − {rival} at {size}": by_size[size] for size in sorted(by_size, reverse=True)}
-    return found
+        samples |= {f"{PLAIN} − {rival} at {size}": by_size[size] for size in sorted(by_size, reverse=True)}
+    return samples
 
 
 def decide(results: Results) -> Judgement:

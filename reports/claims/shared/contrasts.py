@@ -33,8 +33,8 @@ def gains(
     results: Results, arm: str, over: str, metric: str, sizes: Sequence[int] | None = None
 ) -> dict[int, pd.Series]:
     """`arm`'s metric minus `over`'s by batch size, in percentage points, one a seed."""
-    found = shared(last(results, metric, arm), last(results, metric, over), sizes)
-    return {size: 100 * difference for size, difference in found.items()}
+    differences = shared(last(results, metric, arm), last(results, metric, over), sizes)
+    return {size: 100 * difference for size, difference in differences.items()}
 
 
 def parts(
@@ -52,7 +52,7 @@ def stated(label: str, estimate: Estimate) -> str:
 
 def rows(samples: Mapping[str, pd.Series], estimates: Sequence[Estimate], group: str = "") -> pd.DataFrame:
     """With the columns of `reports.figures.effects`: the estimates, and below them the seeds of `samples`."""
-    found = [
+    means = [
         (group, label, each.mean, each.low, each.high, each.n) for label, each in zip(samples, estimates, strict=True)
     ]
     values = [
@@ -60,7 +60,7 @@ def rows(samples: Mapping[str, pd.Series], estimates: Sequence[Estimate], group:
         for label, sample in samples.items()
         for seed, value in sample.items()
     ]
-    return below(pd.DataFrame(found, columns=effects.COLUMNS[:-1]), values)
+    return below(pd.DataFrame(means, columns=effects.COLUMNS[:-1]), values)
 
 
 def over_epochs(results: Results, metric: str, arms: Sequence[str], sizes: Sequence[int] | None = None) -> pd.DataFrame:
@@ -78,9 +78,9 @@ def over_epochs(results: Results, metric: str, arms: Sequence[str], sizes: Seque
 
 def deviations(results: Results, metric: str, arms: Sequence[str], size: int) -> list[Part]:
     """The standard deviation over seeds after the last epoch, an arm a line; it decides nothing."""
-    found = []
+    parts_ = []
     for arm in arms:
         values = 100 * last(results, metric, arm)[size].dropna()
         deviation = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-        found.append(Part(f"{arm} at {size}: standard deviation", single(deviation, len(values)), POINTS))
-    return found
+        parts_.append(Part(f"{arm} at {size}: standard deviation", single(deviation, len(values)), POINTS))
+    return parts_

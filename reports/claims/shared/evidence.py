@@ -80,19 +80,19 @@ def shared(left: pd.DataFrame, right: pd.DataFrame, sizes: Sequence[int] | None 
     """`left - right` by batch size, over the seeds that both completed there; both are seeds × batch sizes."""
     common = [size for size in sizes_of(left) if size in right.columns and (sizes is None or size in sizes)]
     differences = {size: (left[size] - right[size]).dropna() for size in common}
-    found = {size: difference for size, difference in differences.items() if len(difference)}
-    if not found:
+    whole = {size: difference for size, difference in differences.items() if len(difference)}
+    if not whole:
         raise Missing("no seed is complete in both arms at one batch size")
-    return found
+    return whole
 
 
 def layers(results: Results, prefix: str) -> list[str]:
     """The names that follow `prefix` in the metrics that some trial has, up to the next `/`; in the net's order."""
     keys = (str(column).removeprefix(prefix) for column in results.trials if str(column).startswith(prefix))
-    found = dict.fromkeys(key.partition("/")[0] for key in keys)
-    if not found:
+    names = dict.fromkeys(key.partition("/")[0] for key in keys)
+    if not names:
         raise Missing(f"no trial was measured by the probe {prefix.split('/')[1]}")
-    return sorted(found, key=in_order)
+    return sorted(names, key=in_order)
 
 
 def in_order(layer: str) -> tuple[object, ...]:
@@ -103,10 +103,10 @@ def in_order(layer: str) -> tuple[object, ...]:
 
 def dense(names: Sequence[str], number: int) -> str:
     """The fully connected layer of this number, from 1."""
-    found = [name for name in names if name.startswith(HEADS)]
-    if len(found) < number:
+    heads = [name for name in names if name.startswith(HEADS)]
+    if len(heads) < number:
         raise Missing(f"the net has no fully connected layer number {number}")
-    return found[number - 1]
+    return heads[number - 1]
 
 
 def ends(names: Sequence[str]) -> list[str]:
@@ -148,13 +148,13 @@ def summary(line: str, table: pd.DataFrame, within: Bounds) -> pd.DataFrame:
     With the columns of `reports.figures.against`; `within`: what the quantity can be, as for `interval`.
     """
     rows = [(line, float(str(x)), interval(table[x].dropna(), within=within)) for x in table]
-    found = [(name, x, each.mean, each.low, each.high, each.n) for name, x, each in rows if each.n]
+    means = [(name, x, each.mean, each.low, each.high, each.n) for name, x, each in rows if each.n]
     values = [
         {"line": line, "x": float(str(x)), "mean": value, "seed": seed}
         for x in table
         for seed, value in table[x].dropna().items()
     ]
-    return below(pd.DataFrame(found, columns=against.COLUMNS[:-1]), values)
+    return below(pd.DataFrame(means, columns=against.COLUMNS[:-1]), values)
 
 
 def by_others(

@@ -123,17 +123,17 @@ def _status(whole: Status, local: Sequence[Status | None]) -> Status:
     return "refuted" if "refuted" in local else whole
 
 
-def judged(found: Slopes, law: Law, quantity: str, parts: Sequence[Part], more: str = "") -> Judgement:
+def judged(measured: Slopes, law: Law, quantity: str, parts: Sequence[Part], more: str = "") -> Judgement:
     """The verdict, in a sentence about `quantity`."""
     ends = {
         "confirmed": f"as {law.text} has it",
         "refuted": f"not to {number(law.power)} throughout, as {law.text} has it",
         "undecided": f"which does not decide whether it goes as {law.text}, {number(law.power)}",
-    }[found.status]
-    told = ranged(found.whole.mean, found.whole.low, found.whole.high)
-    sentence = f"{quantity} goes as n to the power {told} over {seeds(found.whole.n)}, {ends}; {found.bend()}."
-    sentence += found.reach_sentence(law) + more
-    return Judgement(found.status, found.whole, "slope", sentence, (*found.local, *parts))
+    }[measured.status]
+    power = ranged(measured.whole.mean, measured.whole.low, measured.whole.high)
+    sentence = f"{quantity} goes as n to the power {power} over {seeds(measured.whole.n)}, {ends}; {measured.bend()}."
+    sentence += measured.reach_sentence(law) + more
+    return Judgement(measured.status, measured.whole, "slope", sentence, (*measured.local, *parts))
 
 
 # Two laws on batch sizes that neither was fitted to
@@ -168,7 +168,7 @@ class Forecast:
     def rows(self, layer: str, names: tuple[str, str], noise_scale: float = math.nan) -> pd.DataFrame:
         """With the columns of `reports.figures.laws`."""
         laws_ = {laws.MEASURED: self.measured, names[0]: self.paper, names[1]: self.corrected}
-        found = [
+        means = [
             (layer, law, size, *_ends(table[size], law), size in self.held_out, noise_scale)
             for law, table in laws_.items()
             for size in sizes_of(table)
@@ -179,7 +179,7 @@ class Forecast:
             for size in sizes_of(self.measured)
             for seed, value in self.measured[size].dropna().items()
         ]  # fmt: skip
-        return below(pd.DataFrame(found, columns=laws.COLUMNS[:-1]), values)
+        return below(pd.DataFrame(means, columns=laws.COLUMNS[:-1]), values)
 
 
 def _ends(column: pd.Series, law: str) -> tuple[float, float, float]:

@@ -26,9 +26,9 @@ def decide(results: Results) -> Judgement:
     status = below(effect)
     verb = {"confirmed": "falls", "refuted": "rises", "undecided": "changes"}[status]
     doubt = "" if status != "undecided" else f", which {seeds(effect.n)} cannot tell from no change"
-    told = ranged(effect.mean, effect.low, effect.high, POINTS)
+    slope = ranged(effect.mean, effect.low, effect.high, POINTS)
     sentence = (
-        f"{arm}'s test accuracy {verb} from batch size {sizes[0]} to {sizes[-1]}: {told} per "
+        f"{arm}'s test accuracy {verb} from batch size {sizes[0]} to {sizes[-1]}: {slope} per "
         f"doubling{doubt}.{caveats(results, [arm])}"
     )
     parts = tuple(

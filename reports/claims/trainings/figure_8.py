@@ -49,10 +49,10 @@ def decide(results: Results) -> Judgement:
         "refuted": "The loss does not fluctuate least at a batch size between",
         "undecided": f"{seeds(len(table))} do not show where the loss fluctuates least",
     }[status]
-    told = [ranged(each.mean, each.low, each.high) for each in ends]
+    excess = [ranged(each.mean, each.low, each.high) for each in ends]
     sentence = (
-        f"{lead}: at {sizes[0]} it goes to and fro by {told[0]} more per epoch than at the least size between, at "
-        f"{sizes[-1]} by {told[1]}.{caveats(results, [arm])}"
+        f"{lead}: at {sizes[0]} it goes to and fro by {excess[0]} more per epoch than at the least size between, at "
+        f"{sizes[-1]} by {excess[1]}.{caveats(results, [arm])}"
     )
     return Judgement(status, min(ends, key=lambda each: each.mean), UNIT, sentence, tuple(parts))
 

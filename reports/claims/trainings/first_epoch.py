@@ -38,8 +38,8 @@ class Quantity:
 
     def table(self, results: Results, arms: tuple[str, ...]) -> pd.DataFrame:
         """The curves at the largest batch size of both arms, in this unit."""
-        found = curves(results, self.metric, arms)
-        largest: pd.DataFrame = found[found["batch_size"] == found["batch_size"].max()]
+        both = curves(results, self.metric, arms)
+        largest: pd.DataFrame = both[both["batch_size"] == both["batch_size"].max()]
         return largest.assign(value=self.scale * largest["value"])
 
 
@@ -116,14 +116,14 @@ def decide_trick(quantity: Quantity, results: Results) -> Judgement:
     )
     status = all_of(part.status or "undecided" for part in parts)
     words: Mapping[str, str] = {"confirmed": "yes", "refuted": "no", "undecided": "undecided"}
-    told = "; ".join(
+    answers = "; ".join(
         f"{part.label.partition(':')[0]}: {words[part.status or 'undecided']}, "
         f"{ranged(part.effect.mean, part.effect.low, part.effect.high, part.unit)}"
         for part in parts
     )
     sentence = (
         f"With a smaller batch in the first epoch the {quantity.name} is, against the baseline over "
-        f"{seeds(better.n)}, {told}.{caveats(results, [BASELINE, TRICK])}"
+        f"{seeds(better.n)}, {answers}.{caveats(results, [BASELINE, TRICK])}"
     )
     return Judgement(status, better, quantity.unit, sentence, parts)
 

@@ -39,17 +39,17 @@ def decide(results: Results) -> Judgement:
         Part(f"gap at {largest}, {NAMES[EPOCHS]}", by_epochs, POINTS, above(by_epochs)),
         Part(f"gap at {largest}, {NAMES[STEPS]}", by_steps, POINTS, below(by_steps, MARGIN)),
     )
-    told = [ranged(each.mean, each.low, each.high, POINTS) for each in (by_epochs, by_steps)]
+    gaps = [ranged(each.mean, each.low, each.high, POINTS) for each in (by_epochs, by_steps)]
     if above(by_epochs) != "confirmed":
         sentence = (
-            f"With {NAMES[EPOCHS]} there is no gap beyond doubt at batch size {largest} ({told[0]}), so none to close."
+            f"With {NAMES[EPOCHS]} there is no gap beyond doubt at batch size {largest} ({gaps[0]}), so none to close."
         )
         return Judgement("undecided", by_steps, POINTS, sentence + caveats(results, list(NAMES)), parts)
     status = below(by_steps, MARGIN)
     verb = {"confirmed": "vanishes", "refuted": "stays", "undecided": "may vanish or stay"}[status]
     sentence = (
-        f"At batch size {largest} the gap to {min(results.batch_sizes)} is {told[0]} with {NAMES[EPOCHS]}; with "
-        f"{NAMES[STEPS]} it {verb}: {told[1]}, over {seeds(by_steps.n)}.{caveats(results, list(NAMES))}"
+        f"At batch size {largest} the gap to {min(results.batch_sizes)} is {gaps[0]} with {NAMES[EPOCHS]}; with "
+        f"{NAMES[STEPS]} it {verb}: {gaps[1]}, over {seeds(by_steps.n)}.{caveats(results, list(NAMES))}"
     )
     return Judgement(status, by_steps, POINTS, sentence, parts)
 

@@ -52,20 +52,20 @@ def tested(samples: Mapping[str, pd.Series]) -> dict[str, Estimate]:
     return dict(zip(samples, holm(list(samples.values()), within=GAIN), strict=True))
 
 
-def best_of(gains_: Mapping[str, Estimate], arms: Sequence[str]) -> tuple[Status, Estimate | None]:
+def best_of(mean_gains: Mapping[str, Estimate], arms: Sequence[str]) -> tuple[Status, Estimate | None]:
     """A class helps where one of its arms does, and harms where all of them do."""
-    found = [gains_[arm] for arm in arms if arm in gains_]
-    statuses = [above(estimate) for estimate in found]
-    best = max(found, key=lambda estimate: estimate.mean, default=None)
+    known = [mean_gains[arm] for arm in arms if arm in mean_gains]
+    statuses = [above(estimate) for estimate in known]
+    best = max(known, key=lambda estimate: estimate.mean, default=None)
     if "confirmed" in statuses:
         return "confirmed", best
-    harms = len(found) == len(arms) and all(status == "refuted" for status in statuses)
+    harms = len(known) == len(arms) and all(status == "refuted" for status in statuses)
     return ("refuted" if harms else "undecided"), best
 
 
 def decide(classes: Classes, what: str, results: Results) -> Judgement:
-    found = tested(by_arm(results, classes))
-    verdicts = {name: best_of(found, arms) for name, arms in classes.items()}
+    mean_gains = tested(by_arm(results, classes))
+    verdicts = {name: best_of(mean_gains, arms) for name, arms in classes.items()}
     status = all_of(each for each, _ in verdicts.values())
     bests = [best for _, best in verdicts.values() if best is not None]
     least = min(bests, key=lambda estimate: estimate.mean)
@@ -77,15 +77,15 @@ def decide(classes: Classes, what: str, results: Results) -> Judgement:
         f"Above plain SGD at batch size {max(results.batch_sizes)}, beyond doubt: {named('confirmed')}; below: "
         f"{named('refuted')}; not decided with {seeds(least.n)}: {named('undecided')}."
     )
-    listed = ", ".join(f"{arm} {ranged(each.mean, each.low, each.high)}" for arm, each in found.items())
-    absent = [arm for arms in classes.values() for arm in arms if arm not in found]
+    listed = ", ".join(f"{arm} {ranged(each.mean, each.low, each.high)}" for arm, each in mean_gains.items())
+    absent = [arm for arms in classes.values() for arm in arms if arm not in mean_gains]
     lacks = f" No complete seed to compare: {', '.join(absent)}." if absent else ""
     sentence = f"{helping} {what} in percentage points: {listed}.{lacks}{caveats(results, results.arms)}"
     parts = tuple(
-        Part(f"{name}: {arm}", found[arm], POINTS, above(found[arm]))
+        Part(f"{name}: {arm}", mean_gains[arm], POINTS, above(mean_gains[arm]))
         for name, arms in classes.items()
         for arm in arms
-        if arm in found
+        if arm in mean_gains
     )
     return Judgement(status, least, POINTS, sentence, parts)
 
@@ -93,9 +93,12 @@ def decide(classes: Classes, what: str, results: Results) -> Judgement:
 def data(classes: Classes, results: Results) -> pd.DataFrame:
     """With the columns of `reports.figures.effects`, a group a class."""
     samples = by_arm(results, classes)
-    found = tested(samples)
+    mean_gains = tested(samples)
     return pd.concat(
-        rows({arm: samples[arm]}, [found[arm]], name) for name, arms in classes.items() for arm in arms if arm in found
+        rows({arm: samples[arm]}, [mean_gains[arm]], name)
+        for name, arms in classes.items()
+        for arm in arms
+        if arm in mean_gains
     )
 
 

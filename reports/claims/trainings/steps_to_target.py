@@ -25,10 +25,10 @@ ROUND = 0.05  # the target is a multiple of this
 def target(table: pd.DataFrame) -> float:
     """The largest multiple of 5 % that every complete trial's curve reaches."""
     reached = float(table.groupby(["batch_size", "seed"])["value"].max().min())
-    found = math.floor(reached / ROUND + 1e-9) * ROUND
-    if found <= 0:
+    goal = math.floor(reached / ROUND + 1e-9) * ROUND
+    if goal <= 0:
         raise Missing(f"some trial never reaches a {METRIC} of {ROUND:.0%}")
-    return found
+    return goal
 
 
 def steps(results: Results) -> tuple[float, pd.DataFrame]:
@@ -36,10 +36,10 @@ def steps(results: Results) -> tuple[float, pd.DataFrame]:
     table = curves(results, METRIC, [home(results)])
     goal, total = target(table), images(results)
     table = table.assign(step=table["epoch"] * (total // table["batch_size"])).sort_values("epoch")
-    found = table.groupby(["seed", "batch_size"])[["step", "value"]].apply(
+    reached = table.groupby(["seed", "batch_size"])[["step", "value"]].apply(
         lambda curve: crossing(curve["step"], curve["value"], goal)
     )
-    return goal, found.unstack()
+    return goal, reached.unstack()
 
 
 def decide(results: Results) -> Judgement:
