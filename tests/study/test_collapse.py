@@ -19,6 +19,9 @@ from study.collapse import Collapse, collapse, rate_bound, sentences
         ([0.10, 0.90], (0.10,)),
         ([0.50, 0.65, 0.80], ()),  # spread wide, but evenly
         ([0.90, 0.86, 0.81, 0.82, 0.88], ()),
+        ([0.90, 0.84, 0.69], (0.69,)),  # two and a half times as far below as the others are apart
+        ([0.90, 0.84, 0.73], ()),  # less than twice
+        ([0.90, 0.88, 0.70, 0.60], (0.60, 0.70)),  # of equal groups the better one's spread counts
         ([0.90, 0.81], ()),  # a fall of less than ten points
         ([0.90, 0.79], (0.79,)),
         ([0.90, 0.75, 0.60, 0.45], ()),

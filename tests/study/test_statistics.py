@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 from study.intervals import Estimate
-from study.statistics import GAP_COLUMNS, accuracies, describe, gap_table, paired, slopes, verdict, winners_curse
+from study.statistics import (
+    GAP_COLUMNS,
+    accuracies,
+    describe,
+    gap_table,
+    paired,
+    slopes,
+    trained,
+    verdict,
+    winners_curse,
+)
 from trainables.errors import Refused
 
 FRACTIONS = st.lists(st.floats(0, 1), min_size=2, max_size=12)
@@ -112,6 +122,18 @@ def test_wrong_names_are_refused() -> None:
         gap_table(pd.DataFrame(), "sgd/16", ["sgd/32", "sgd/64"])
     with pytest.raises(Refused, match="ARM/BATCH_SIZE"):
         verdict(pd.DataFrame(), "sgd", ["sgd"])
+    with pytest.raises(Refused, match=r"baseline = 'sgd/16'.*choose one of sgd/32"):
+        verdict(pd.DataFrame(), "sgd/16", ["sgd/32"])
+    with pytest.raises(Refused, match="the study names no cell"):
+        verdict(pd.DataFrame(), "sgd/16", [])
+
+
+@pytest.mark.parametrize(
+    ("trials", "expected"),
+    [({"epochs": [1, 2]}, True), ({"epochs": [1, 1]}, False), ({"seed": [0]}, True), ({"epochs": []}, False)],
+)
+def test_measurements_at_the_start_are_no_training(trials: dict[str, list[int]], expected: bool) -> None:
+    assert trained(pd.DataFrame(trials)) is expected
 
 
 ORDER = ["sgd/32", "sgd/128", "lars/32", "lars/128", "mclr/128"]
