@@ -105,6 +105,7 @@ NAN = math.nan
         ((0.1, -0.5, 0.6), ("undecided", "undecided", "confirmed")),
         ((3, 2, 4), ("confirmed", "refuted", "refuted")),
         ((1, 1, 1), ("undecided", "undecided", "undecided")),
+        ((0.5, 0, 1), ("undecided", "undecided", "undecided")),  # an end on a bound is on neither side of it
         ((1, NAN, NAN), ("undecided", "undecided", "undecided")),
     ],
 )
@@ -133,6 +134,9 @@ def test_how_far_a_law_reaches_is_said(name: str, how: str, end: str) -> None:
     """E|g| bends by n/2B: figure 3's made-up noise scale B of 3,000 turns 1/√n wrong by 10 % near n = 600."""
     sentence = claim(name).judge(world(name, how).results()).sentence
     assert f"is right to 10 % {end}." in sentence
+    sizes = (32, 64, 2048, 4096) if name == "figure-3" else (32, 64, 512, 1024)
+    assert f"({sizes[0]} → {sizes[1]}) to " in sentence
+    assert f"({sizes[2]} → {sizes[3]})" in sentence
 
 
 @pytest.mark.parametrize(
@@ -149,6 +153,15 @@ def test_a_law_reaches_to_the_last_size_before_its_first_error(measured: list[fl
     table = pd.DataFrame([measured, measured], columns=sizes)
     assert reach(table, sizes, -0.5) == reaches
     assert reach(3 * table, sizes, -0.5) == reaches
+
+
+def test_discarding_is_told_in_percent_per_ten_percent() -> None:
+    """Made up: log E|g| rises by 0.12 per 10 % discarded, by 0.04 where they are discarded at random."""
+    found = claim("figure-9").judge(world("figure-9", "confirmed").results())
+    assert found.effect.mean == pytest.approx(100 * math.expm1(0.12), abs=2)
+    parts = {part.label: part.effect.mean for part in found.parts}
+    assert parts["discarded at random (control)"] == pytest.approx(100 * math.expm1(0.04), abs=1)
+    assert parts["share of the rise that p alone explains"] == pytest.approx(100 / 3, abs=8)
 
 
 def test_diverged_seeds_are_told_beside_the_means() -> None:
