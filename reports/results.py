@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from study.schema import Summary
 from study.statistics import Verdict, arm_of, batch_size_of, confirmed, gap_table, trained, verdict
+from study.versions import changes, recorded
 
 if TYPE_CHECKING:
     from study.store import Store
@@ -25,7 +26,7 @@ class Results:
     question: str
     baseline: str  # a cell
     cells: tuple[str, ...]  # as the spec orders them, also those that nothing has run in
-    environment: dict[str, Any]
+    environment: dict[str, Any]  # of the last run; of a package whose version changed, all of them
     trials: pd.DataFrame  # a row a trial, at least TRIAL_COLUMNS
     searched: dict[str, tuple[str, ...]]  # cell → the keys its search tunes
     curve_metric: str  # the accuracy that `curves` follows
@@ -33,7 +34,7 @@ class Results:
     gaps: pd.DataFrame  # study.statistics.gap_table
     verdict: Verdict
     claims: tuple[str, ...] = ()  # that the study is to judge
-    found: dict[str, dict[str, object]] = field(default_factory=dict)  # cell → its own run's tags and metrics
+    summaries: dict[str, Summary] = field(default_factory=dict)  # of the cells that were begun
     repeats: dict[str, tuple[str, ...]] = field(default_factory=dict)  # cell → further searches of it
     confirmed_anywhere: pd.DataFrame = field(default_factory=pd.DataFrame)  # confirm trials, those of repeats too
     store: Store | None = None  # to read further histories from
@@ -82,33 +83,29 @@ class Results:
 
 def read(store: Store) -> Results:
     """Everything a report needs. Raises Refused where the store describes no cells or no baseline."""
-    facts, everything = store.facts(), _trials(store)
-    cells = tuple(filter(None, facts.get("cells", "").split(",")))
-    repeats = tuple(filter(None, facts.get("repeats", "").split(",")))
+    about, everything = store.study(), _trials(store)
+    cells, repeats, baseline = about.cells, about.repeats, about.baseline
     trials = everything[~everything["cell"].isin(repeats)]
-    found = _found(store)
-    baseline = facts.get("baseline", "")
+    summaries = store.summaries()
     gaps = gap_table(trials, baseline, cells)
     confirm = confirmed(trials)
     validated = "val/accuracy" in confirm and bool(confirm["val/accuracy"].notna().any())
     metric = "val/accuracy" if validated else "train/accuracy"
     return Results(
         name=store.experiment,
-        question=facts.get("question", ""),
+        question=about.question,
         baseline=baseline,
         cells=cells,
-        environment=json.loads(facts.get("environment") or "{}"),
+        environment={**about.environment, **changes(recorded(about))},
         trials=trials,
-        searched={
-            cell: tuple(filter(None, str(known.get("searched") or "").split(","))) for cell, known in found.items()
-        },
+        searched={cell: summary.run.searched for cell, summary in summaries.items()},
         curve_metric=metric,
         curves=store.curves(list(confirm["run_id"]), [metric])[["run_id", "epoch", "value"]],
         gaps=gaps,
         verdict=verdict(trials, baseline, cells),
-        claims=tuple(filter(None, facts.get("claims", "").split(","))),
+        claims=about.claims,
         store=store,
-        found=found,
+        summaries=summaries,
         repeats=_repeats(repeats),
         confirmed_anywhere=confirmed(everything),
     )
@@ -118,21 +115,13 @@ def _trials(store: Store) -> pd.DataFrame:
     trials = store.trials()
     if trials.empty:
         return pd.DataFrame(columns=list(TRIAL_COLUMNS))
-    # From the cell's name, as the store would read an arm called "10" as a number.
-    return trials.assign(arm=trials["cell"].map(arm_of), batch_size=trials["cell"].map(batch_size_of))
-
-
-def _found(store: Store) -> dict[str, dict[str, object]]:
-    """The tags and metrics of each cell's own run, without what it does not have."""
-    cells = store.cells()
-    rows = cells.to_dict("records") if "cell" in cells else []
-    return {str(row["cell"]): {str(key): x for key, x in row.items() if x == x and x is not None} for row in rows}
+    return trials
 
 
 def _repeats(cells: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """`("sgd~1/32", "sgd~2/32")` → `{"sgd/32": ("sgd~1/32", "sgd~2/32")}`."""
-    found: dict[str, tuple[str, ...]] = {}
+    repeats: dict[str, tuple[str, ...]] = {}
     for cell in cells:
         home = f"{arm_of(cell).rpartition('~')[0]}/{batch_size_of(cell)}"
-        found[home] = (*found.get(home, ()), cell)
-    return found
+        repeats[home] = (*repeats.get(home, ()), cell)
+    return repeats

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from study.engine import Machine
     from study.progress import Display
     from study.reports import ReportFiles
+    from study.schema import Study
     from study.spec import Collection, Resources, Spec
     from study.store import Store
     from trainables.data import Splits
@@ -93,7 +94,7 @@ def _run_study(spec: Spec, path: Path, machine: Machine, tracking_uri: str | Non
     display = _display(machine)(spec.name, spec.resources)
     store, reports = run.run(spec, directory, machine, tracking_uri, display, storage=storage)
     if trained(trials := store.trials()):
-        _print_gaps(store.facts(), trials)
+        _print_gaps(store.study(), trials)
     _print_alarms(store)
     _print_reports(reports)
 
@@ -325,11 +326,10 @@ def _check_slots(slots: int | None) -> None:
         raise Refused("--slots", slots, "at least one trial runs at once", "give 1 or more")
 
 
-def _print_gaps(facts: Mapping[str, str], trials: pd.DataFrame) -> None:
+def _print_gaps(about: Study, trials: pd.DataFrame) -> None:
     from study.statistics import gap_table, verdict
 
-    order = facts["cells"].split(",")
-    rows = gap_table(trials, facts["baseline"], order)
+    rows = gap_table(trials, about.baseline, about.cells)
     table = Table(
         box=None,
         pad_edge=False,
@@ -353,18 +353,15 @@ def _print_gaps(facts: Mapping[str, str], trials: pd.DataFrame) -> None:
             str(row["seeds"]), str(row["diverged"]),
         )  # fmt: skip
     out.show(table)
-    answer = verdict(trials, facts["baseline"], order)
+    answer = verdict(trials, about.baseline, about.cells)
     for sentence in (answer.headline, *answer.collapsed):
         out.say(sentence)
 
 
 def _print_alarms(store: Store) -> None:
     """Where a search ended at the edge of what it was allowed to try."""
-    cells = store.cells()
-    if "boundary" not in cells:
-        return
-    for cell, edges in zip(cells["cell"], cells["boundary"], strict=True):
-        if isinstance(edges, str) and edges:
+    for cell, summary in store.summaries().items():
+        if edges := "; ".join(summary.end.boundary):
             out.say(f"at the edge: {cell}: {edges}; a wider range, or search/widen: true, may find better")
 
 

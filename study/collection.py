@@ -56,16 +56,21 @@ def run_all(
 
 
 def complete(directory: Directory, spec: Spec) -> bool:
-    """Whether this very study has ended, its report included."""
-    page = directory.report / "index.html"
-    return (
-        directory.spec_file.is_file()
-        and directory.journal.is_file()
-        and page.is_file()
-        and page.stat().st_mtime_ns >= directory.journal.stat().st_mtime_ns
-        and directory.spec() == spec
-        and all(count.left <= 0 for count in counts(directory).values())
-    )
+    """Whether this very study has ended, its report included: its store says so, wherever store and search are.
+
+    A store of format 1 does not. There all trials must have ended, and each cell's run must have been closed since.
+    """
+    if not directory.spec_file.is_file() or directory.spec() != spec:
+        return False
+    try:
+        store = open_store(spec.name, directory, directory.identity(None))
+    except Refused:
+        return False  # running the study will say what is wrong
+    stated = store.standing().complete
+    if stated is not None:
+        return stated
+    ended = all(count.left <= 0 for count in counts(directory).values())
+    return ended and all(summary.end.status == "complete" for summary in store.summaries().values())
 
 
 def outlook(

@@ -14,8 +14,10 @@ from typing import Any
 import yaml
 
 from study import sources, yaml_core
+from study.plan import Cell, cells
+from study.schema import FORMAT, Identity
 from study.spec import Collection, Spec, parse, parse_collection
-from trainables.config import flatten
+from trainables.config import TrialConfig, flatten
 from trainables.errors import Refused
 
 RAISABLE = ("search/trials", "confirm/seeds")  # a larger budget tops up
@@ -23,7 +25,11 @@ FREE = ("question", "claims", "resources/gpus")  # no trial's result depends on 
 
 
 class Directory:
-    """`spec.yaml`, `optuna.journal`, `mlflow.db`, `trials/` and `report/` below `path`."""
+    """`spec.yaml`, `optuna.journal`, `mlflow.db`, `trials/` and `report/` below `path`.
+
+    `store.yaml` says whose the study is and where it lives: `study_id`; `tracking_uri` and `storage` where they are not
+    in the directory itself; the `format` of the version that last ran it; `begun` once a store has accepted it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -34,10 +40,15 @@ class Directory:
     @property
     def begun(self) -> bool:
         """Whether a store has accepted the study: from then on there may be results to lose."""
-        return self.spec_file.exists() or self.journal.exists()
+        stated = "begun" in self._stored_identity()
+        return stated or self.spec_file.exists() or self.journal.exists()  # version 0.1 did not state it
 
     def spec(self) -> Spec:
-        """The resolved spec of the study here. Raises Refused where there is none."""
+        """The resolved spec of the study here, as any former version stored it.
+
+        Raises Refused where there is none, or a newer version wrote it.
+        """
+        self._check_format(self._stored_identity())
         if not self.spec_file.is_file():
             raise Refused(
                 "DIR",
@@ -45,7 +56,7 @@ class Directory:
                 "holds no study (no spec.yaml)",
                 "name a directory that `study run` made",
             )
-        return parse(self.spec_file.read_text(), str(self.spec_file))
+        return parse(sources.read(self.spec_file, "DIR"), str(self.spec_file))
 
     def check(self, spec: Spec) -> None:
         """Raises Refused when `spec` means something else than the study that lies here."""
@@ -63,15 +74,10 @@ class Directory:
         """
         chosen = {"tracking_uri": asked or os.environ.get("MLFLOW_TRACKING_URI"), "storage": storage}
         fresh = {"study_id": uuid.uuid4().hex} | {key: place for key, place in chosen.items() if place}
-        if not self.identity_file.exists():
+        known = self._stored_identity()
+        if not known:
             return fresh
-        try:
-            known = dict(yaml.safe_load(self.identity_file.read_text()))
-        except (yaml.YAMLError, TypeError, ValueError):
-            path = str(self.identity_file)
-            raise Refused(
-                "store.yaml", path, "is damaged", "restore it from a copy, or start in another --dir"
-            ) from None
+        self._check_format(known)
         if not self.begun:  # no store has accepted it yet: another may be tried
             return fresh | {"study_id": known["study_id"]}
         if asked and asked != known.get("tracking_uri"):
@@ -81,6 +87,20 @@ class Directory:
             where = known.get("storage", "optuna.journal in its directory")
             raise Refused("--storage", storage, f"this study's search is at {where}", "leave it out")
         return known
+
+    def _stored_identity(self) -> dict[str, str]:
+        """What `store.yaml` holds, empty where there is none. Raises Refused where it is damaged."""
+        if not self.identity_file.exists():
+            return {}
+        try:
+            known = {str(key): str(text) for key, text in yaml.safe_load(self.identity_file.read_text()).items()}
+            return {**known, "study_id": known["study_id"]}
+        except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError):
+            rule, remedy = "is damaged", "restore it from a copy, or start in another --dir"
+            raise Refused("store.yaml", str(self.identity_file), rule, remedy) from None
+
+    def _check_format(self, known: Mapping[str, str]) -> None:
+        Identity.from_tags({key: known[key] for key in ("format",) if key in known}).check(str(self.path))
 
     @contextmanager
     def owned(self, spec: Spec) -> Iterator[None]:
@@ -95,12 +115,14 @@ class Directory:
 
     def begin(self, identity: dict[str, str]) -> None:
         """Before the store is opened: note whose it will be, and clear away one whose making was cut off."""
-        _write(self.identity_file, yaml.safe_dump(identity))
-        if not self.begun:
+        fresh = not self.begun
+        _write(self.identity_file, yaml.safe_dump({**identity, "format": str(FORMAT)}))
+        if fresh:
             (self.path / "mlflow.db").unlink(missing_ok=True)
 
     def accept(self, spec: Spec) -> None:
         """Make it this study's directory, once the store has accepted it."""
+        _write(self.identity_file, yaml.safe_dump({**self._stored_identity(), "begun": "true"}))
         _write(self.spec_file, spec.dump())
 
 
@@ -173,11 +195,15 @@ def _write(file: Path, text: str) -> None:
 
 
 def _continues(old: Spec, new: Spec, path: Path) -> None:
-    """Raises Refused where `new` is not `old` with a larger budget; a built-in spec may have changed."""
+    """Raises Refused where `new` asks for less than `old`, or gives one of its trials another meaning.
+
+    Values are compared as they are validated: `1e-2` is 0.01, and a setting in `base` is the same as one in every arm.
+    """
     own = shlex.join(["study", "run", str(path / "spec.yaml"), "--dir", str(path)])
     remedy = f"use another --dir, or go on with the spec it was begun with: `{own}`"
     before, after = (dict(flatten(spec.model_dump(mode="json"))) for spec in (old, new))
     missing: Any = object()
+    changed: set[str] | None = None
     for key in {**before, **after}:
         was, now = before.get(key, missing), after.get(key, missing)
         arm = key.split("/")[1] if key.startswith("arms/") else None
@@ -187,5 +213,39 @@ def _continues(old: Spec, new: Spec, path: Path) -> None:
             continue
         if key.startswith("search/repeat") and (was in (missing, {}) or (now is not missing and now > was)):
             continue  # more searches beside those that were
+        if arm is not None or key.startswith("base/"):
+            changed = _changed(old, new) if changed is None else changed
+            setting = key.split("/", 2 if arm else 1)[-1]
+            if not any(_within(setting, each) or _within(each, setting) for each in changed):
+                continue
         shown = "nothing" if was is missing else repr(was)
         raise Refused(key, None if now is missing else now, f"the study in {path} was run with {shown}", remedy)
+
+
+def _within(key: str, other: str) -> bool:
+    return f"{key}/".startswith(f"{other}/")
+
+
+def _changed(old: Spec, new: Spec) -> set[str]:
+    """The settings (`optimizer/lr`) that a cell of the old spec has with another value or range in the new one.
+
+    Raises Refused where the new spec makes no cells.
+    """
+    now = {cell.name: _settings(cell) for cell in cells(new)}
+    try:
+        plan = cells(old)
+    except Refused:  # by a rule that is younger than the study: what differs in its text may differ in its meaning
+        return set(TrialConfig.model_fields)
+    changed: set[str] = set()
+    for cell in plan:
+        was = _settings(cell)
+        if cell.arm not in new.arms:
+            changed |= set(was)
+        elif cell.name in now:  # else its batch size or its repeat is what the new spec leaves out
+            changed |= {key for key in {**was, **now[cell.name]} if was.get(key) != now[cell.name].get(key)}
+    return changed
+
+
+def _settings(cell: Cell) -> dict[str, Any]:
+    """Every setting of the cell's trials: its value as it is validated, or the range that is searched."""
+    return {**cell.typical.flat(), **cell.space}

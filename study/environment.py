@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
+
+from study.versions import installed
 
 
 def environment() -> dict[str, str | int]:
     """What the results may depend on: versions, code and machine."""
     cuda = torch.cuda.is_available()
     return {
-        "python": sys.version.split()[0],
-        **{name: version(name) for name in ("torch", "torchvision", "ray", "optuna", "mlflow", "numpy")},
+        **installed(),
         "commit": git_commit(),
         "machine": f"{platform.system()} {platform.machine()}, {_processor()}",
         "cores": len(os.sched_getaffinity(0)),

@@ -12,11 +12,13 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from study.ledger import Ledger
 from study.outcome import Outcome
 from study.patience import Patience, Writer
 from study.plan import Assignment, Cell
+from study.schema import CellRun, TrialEnd, TrialRun
 from study.store import Record, Rows, Store
 from trainables.errors import Refused
 
@@ -112,12 +114,13 @@ class Recorder:
         self.store.log(self._record(live), rows)
 
     def _end(self, live: Live, rows: Rows, outcome: Outcome) -> None:
-        tags: dict[str, str] = {"status": outcome.status}
-        if outcome.step is not None:
-            tags["pruned_epoch" if outcome.status == "pruned" else "diverged_step"] = str(outcome.step)
-        if outcome.reason is not None:
-            tags["reason"] = outcome.reason[:4000]
-        self.store.close(self._record(live), tags, outcome.metrics, ok=outcome.status != "failed", rows=rows)
+        end = TrialEnd(
+            status=outcome.status,
+            pruned_epoch=outcome.step if outcome.status == "pruned" else None,
+            diverged_step=outcome.step if outcome.status == "diverged" else None,
+            reason=outcome.reason,
+        )
+        self.store.close(self._record(live), end, outcome.metrics, ok=outcome.status != "failed", rows=rows)
         self.held.append(Ended(live.assignment, outcome, rows, live.seconds))
 
     def _check_complete(self) -> None:
@@ -133,20 +136,22 @@ class Recorder:
 
     def _open_cell(self, cell: Cell) -> Record:
         known = self.known.get((cell.name, "cell", ""))
-        return self.store.open_run(known, cell.name, {**_cell_tags(cell), "phase": "cell"}, {}, None)
+        return self.store.open_run(known, cell.name, CellRun(**_of(cell)), {}, None)
 
     def _open_trial(self, assignment: Assignment) -> Record:
         identity = assignment.config.hash()
-        tags = {
-            **_cell_tags(assignment.cell), "phase": assignment.phase, "trial": str(assignment.number),
-            "seed": str(assignment.config.seed), "status": "running", "config_hash": identity,
-            "git_commit": self.git_commit,
-        }  # fmt: skip
+        tags = TrialRun(
+            **_of(assignment.cell), phase=assignment.phase, trial=assignment.number, seed=assignment.config.seed,
+            config_hash=identity, git_commit=self.git_commit,
+        )  # fmt: skip
         known = self.known.get((assignment.cell.name, assignment.phase, identity))
         parent = self.parents[assignment.cell.name].run_id
         return self.store.open_run(known, assignment.folder, tags, assignment.config.flat(), parent)
 
 
-def _cell_tags(cell: Cell) -> dict[str, str]:
-    tags = {"cell": cell.name, "arm": cell.arm, "batch_size": str(cell.batch_size), "searched": ",".join(cell.space)}
-    return tags | ({"repeat": str(cell.repeat)} if cell.repeat else {})
+def _of(cell: Cell) -> dict[str, Any]:
+    """The tags that a cell's run and those of its trials share."""
+    return {
+        "cell": cell.name, "arm": cell.arm, "batch_size": cell.batch_size, "searched": tuple(cell.space),
+        "repeat": cell.repeat or None,
+    }  # fmt: skip

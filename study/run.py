@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import traceback
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from study import engine
+from study import engine, versions
 from study.cost import Speed, costs, total
 from study.directory import Directory
 from study.environment import environment, git_commit
@@ -25,6 +24,7 @@ from study.plan import Cell, cells, load_data
 from study.progress import Display
 from study.recorder import Recorder
 from study.reports import ReportFiles, study_reports
+from study.schema import GAP_METRICS, CellEnd, Standing, Study, TrialEnd
 from study.search import CellSearch, pruning
 from study.spec import Spec
 from study.statistics import gap_table, winners_curse
@@ -36,10 +36,6 @@ from study.work import Interrupted, Work
 from trainables.data import Splits
 from trainables.errors import Refused
 from trainables.train import resolve_device
-
-GAP_METRICS = {"gap_batch": "gap/batch", "gap_batch_low": "gap/batch_low", "gap_batch_high": "gap/batch_high",
-               "gap_train_test": "gap/train_test", "test_accuracy": "test/accuracy", "test_low": "test/accuracy_low",
-               "test_high": "test/accuracy_high"}  # fmt: skip
 
 
 class Failed(Exception):
@@ -81,12 +77,17 @@ def run(
         database = open_shared(spec.name, identity)
         directory.begin(identity)
         store = open_store(spec.name, directory, identity, create=True)
+        results = Patience(f"the MLflow store at {store.uri}", passes, display.say)
+        results.retry(lambda: store.describe(Standing(complete=False)))  # before a larger budget is accepted
         directory.accept(spec)
         ledger = Ledger(database or _mended(directory.journal), spec, plan)
         if database is not None:
             claim(database, spec.name, identity["study_id"])
-        results = Patience(f"the MLflow store at {store.uri}", passes, display.say)
-        results.retry(lambda: store.describe(_facts(spec, plan)))
+        former = versions.recorded(results.retry(store.study))
+        trained_by = former if ledger.done else versions.joined(former, versions.installed())
+        if not ledger.done and (news := versions.news(former, versions.installed())):
+            display.say(news)
+        results.retry(lambda: store.describe(described(spec, plan, trained_by)))
         recorder = results.retry(lambda: Recorder(store, ledger, git_commit(), results))
         place = shown(identity["storage"]) if database else str(directory.journal)
         search = Patience(f"the search's storage {place}", storage_passes, display.say)
@@ -100,9 +101,11 @@ def run(
         work.close()
         if work.busy:
             display.say(f"slots trained {100 * work.share:.0f} % of the time between start-up and end")
-            results.retry(lambda: store.describe({"time/busy": f"{work.share:.3f}"}))
+            results.retry(lambda: store.describe(Standing(busy=round(work.share, 3))))
         results.retry(lambda: summarise(spec, plan, ledger, store))
         reports = results.retry(lambda: write_reports(store, directory))
+        if not any(cell.count().left > 0 for cell in ledger.cells.values()):
+            results.retry(lambda: store.describe(Standing(complete=True)))
     if work.failures:
         folder, reason = work.failures[0]
         raise Failed(
@@ -150,7 +153,7 @@ def summarise(spec: Spec, plan: Sequence[Cell], ledger: Ledger, store: Store) ->
         return
     if beaten := _superseded(ledger, trials):
         for run_id in beaten:
-            store.retag(run_id, "superseded", "true")
+            store.tag(run_id, TrialEnd(superseded=True))
         trials = store.trials()
     baseline = f"{spec.baseline.arm}/{spec.baseline.batch_size}"
     table = gap_table(trials, baseline, [cell.name for cell in plan if not cell.repeat])
@@ -166,12 +169,14 @@ def summarise(spec: Spec, plan: Sequence[Cell], ledger: Ledger, store: Store) ->
         metrics |= {"trials/diverged": float(count.diverged), "trials/done": float(count.done),
                     "trials/pruned": float(count.pruned), "search/trials": float(cell.budgets[-1])}  # fmt: skip
         metrics |= _search_metrics(cell, trials)
-        record = store.open_run(known[name, "cell", ""], name, {}, {}, None)
-        status = "running" if count.left else "complete"
-        gap = "defined" if "gap/batch" in metrics else "undefined"  # a former one cannot be taken back
-        tags = {"status": status, "gap": gap, "boundary": "; ".join(count.edges), "pruning": pruning(spec, cell.cell),
-                "untried": "; ".join(count.untried)}  # fmt: skip
-        store.close(record, tags, metrics, ok=True)
+        end = CellEnd(
+            status="running" if count.left else "complete",
+            gap="defined" if "gap/batch" in metrics else "undefined",
+            boundary=count.edges,
+            pruning=pruning(spec, cell.cell),
+            untried=count.untried,
+        )
+        store.close(store.reopen(known[name, "cell", ""]), end, metrics, ok=True)
 
 
 def _superseded(ledger: Ledger, trials: pd.DataFrame) -> list[str]:
@@ -217,19 +222,19 @@ def _mended(journal: Path) -> Storage:
     return open_storage(journal)
 
 
-def _facts(spec: Spec, plan: Sequence[Cell]) -> dict[str, str]:
-    return {
-        "question": spec.question,
-        "claims": ",".join(spec.claims),
-        "baseline": f"{spec.baseline.arm}/{spec.baseline.batch_size}",
-        "cells": ",".join(cell.name for cell in plan if not cell.repeat),
-        "repeats": ",".join(cell.name for cell in plan if cell.repeat),
-        "unequal": unequal(plan),
-        "spec": spec.dump(),
-        "environment": json.dumps(
-            environment() | {"search seed": spec.search.seed, "confirm seeds": f"0–{spec.confirm.seeds - 1}"}
-        ),
-    }
+def described(spec: Spec, plan: Sequence[Cell], trained_by: Sequence[versions.Versions] = ()) -> Study:
+    """What the store says of the study; `trained_by`: the versions that took part in it."""
+    return Study(
+        question=spec.question,
+        claims=spec.claims,
+        baseline=f"{spec.baseline.arm}/{spec.baseline.batch_size}",
+        cells=tuple(cell.name for cell in plan if not cell.repeat),
+        repeats=tuple(cell.name for cell in plan if cell.repeat),
+        unequal=unequal(plan),
+        spec=spec.dump(),
+        versions=tuple(trained_by),
+        environment=environment() | {"search seed": spec.search.seed, "confirm seeds": f"0–{spec.confirm.seeds - 1}"},
+    )
 
 
 def refuse_relative_in_job(directory: Path) -> None:

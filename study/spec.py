@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from study import sources, yaml_core
 from study.pruners import NoPruner, Pruner, pruners
@@ -58,11 +65,12 @@ Partial = Annotated[dict[str, Any], BeforeValidator(_partial_config)]
 
 
 claims: Registry[Any] = Registry("study.claims")
+STORED = {"stored": True}  # the context of validation of what a directory stores: a validator made stricter spares it
 
 
-def _known_claim(name: str) -> str:
-    """A claim's name; the claim itself is loaded by the report alone."""
-    if name not in claims:
+def _known_claim(name: str, info: ValidationInfo) -> str:
+    """A claim's name; the claim itself is loaded by the report alone, which says so where it is not installed."""
+    if name not in claims and info.context != STORED:
         raise Refused("", name, "none of the claims is called so", nearest(name, claims.names()))
     return name
 
@@ -214,13 +222,16 @@ class Collection(Settings):
 
 
 def parse(text: str, source: str) -> Spec:
-    """The study whose resolved spec a directory stores as `text`: what `Spec.dump` wrote. Raises Refused."""
-    return _validated(Spec, sources.stored(text, source))
+    """The study whose resolved spec a directory stores as `text`: what `Spec.dump` wrote, if years ago. Raises Refused.
+
+    A field that it lacks has its default. A rule that was made stricter since spares it: see `STORED`.
+    """
+    return _validated(Spec, sources.stored(text, source), context=STORED)
 
 
 def parse_collection(text: str, source: str) -> Collection:
     """The collection that a directory stores as `text`: what `Collection.dump` wrote. Raises Refused."""
-    return _validated(Collection, sources.stored(text, source))
+    return _validated(Collection, sources.stored(text, source), context=STORED)
 
 
 def load(request: str, *, scale: str | None = None, overrides: Sequence[str] = ()) -> Spec | Collection:
@@ -258,9 +269,11 @@ def _collection(tree: sources.Tree, path: Path, scale: str | None) -> Collection
 AnySpec = TypeVar("AnySpec", Spec, Collection)
 
 
-def _validated(kind: type[AnySpec], tree: sources.Tree, under: str = "") -> AnySpec:
+def _validated(
+    kind: type[AnySpec], tree: sources.Tree, under: str = "", context: Mapping[str, bool] | None = None
+) -> AnySpec:
     try:
-        return kind.model_validate(tree)
+        return kind.model_validate(tree, context=context)
     except ValidationError as error:
         refused = explain(error)
         raise refused.under(under) if under else refused from None

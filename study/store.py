@@ -1,7 +1,8 @@
 """The store: one MLflow experiment a study, a parent run a cell, a child run a trial.
 
 Runs are found again by their tags, and a metric is written once for each step, so that a study killed anywhere
-and started again leaves every trial once, no step twice or missing. This file alone imports MLflow.
+and started again leaves every trial once, no step twice or missing. `study.schema` says what the tags, metrics and
+artifacts are. This file alone imports MLflow.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -24,23 +27,43 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from study import schema
+from study.artifacts import Artifacts
 from study.patience import Anchor, passing
+from study.schema import CellEnd, CellRun, Identity, Keys, Pointer, Standing, Study, Summary, Tags
 from study.text import first_line
 from trainables.errors import Refused
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints tracebacks of what we try again
 
-LIMIT = 800  # metrics in one request, which MLflow bounds at 1000 with parameters and tags (100 of each at most)
-TEXT_LIMIT = 4900  # characters of an experiment's tag
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")  # stores that MLflow's client writes without a server
+LISTS = ("cells", "repeats")
+METRICS_A_REQUEST = 800  # MLflow takes 1,000 metrics, parameters and tags in all
+PARAMS_A_REQUEST = 100
 AWAY = ("TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED")  # what may pass, of MLflow's errors
 
 
 def default_uri(directory: Path) -> str:
-    """The embedded store of a study directory."""
-    return f"sqlite:///{directory.resolve()}/mlflow.db"
+    """The embedded store of a study directory, whatever characters its path holds."""
+    file = str(directory.resolve() / "mlflow.db")
+    plain = f"sqlite:///{file}"
+    # With its driver named, MLflow makes no folder of the quoted path, which it would take for the real one.
+    quoted = URL.create("sqlite+pysqlite", database=file).render_as_string()
+    by_sqlite = f"sqlite+pysqlite:///file:{quote(file)}?uri=true"  # for SQLAlchemy 2.0, which quotes no path
+    return next(uri for uri in (plain, quoted, by_sqlite) if database_file(uri) == Path(file))
+
+
+def database_file(uri: str) -> Path | None:
+    """The file of an SQLite store; None for any other store."""
+    if not uri.startswith("sqlite"):
+        return None
+    url = make_url(uri)
+    name = url.database or ""
+    return Path(unquote(name.removeprefix("file:")) if url.query.get("uri") == "true" else name)
 
 
 def passes(error: Exception) -> bool:
@@ -66,6 +89,7 @@ class Record:
     stamps: dict[int, int] = field(default_factory=dict, compare=False)
     latest: dict[str, float] = field(default_factory=dict, compare=False)  # metrics that this process logged
     params: list[Param] = field(default_factory=list, compare=False)  # that the next request carries
+    shortened: dict[str, str] = field(default_factory=dict, compare=False)  # keys by the form that MLflow takes
 
     def stamp(self, step: int) -> int:
         """When the step was first written."""
@@ -78,44 +102,67 @@ class Store:
     def __init__(self, uri: str, experiment: str, *, create: Path | None = None, study_id: str | None = None) -> None:
         """`create`: the directory of a study that may be new; without it the experiment must exist.
 
-        Raises Refused when the store cannot be reached, holds no such experiment, or one of another `study_id`.
+        Raises Refused when the store cannot be reached, holds no such experiment, one of another `study_id`, or one
+        that a newer version wrote.
         """
         self.uri, self.experiment = uri, experiment
         self.anchor: Anchor | None = None
+        self.database = database_file(uri)
+        self._long_facts_run: str | None = None
         with _reachable(uri):
             self.client = MlflowClient(tracking_uri=uri)
+            beside = self.database.parent / "artifacts" if self.database else None
+            self.artifacts = Artifacts(self.client, uri, beside, passes)
             found = self.client.get_experiment_by_name(experiment)
             if found is None and create is not None:
-                place = str(create.resolve() / "artifacts") if uri.startswith("sqlite") else None
-                tags = {"study_id": study_id or ""}
-                self.experiment_id = self.client.create_experiment(experiment, artifact_location=place, tags=tags)
+                place = beside or (create.resolve() / "artifacts" if uri.startswith(DATABASES) else None)
+                self.experiment_id = self.client.create_experiment(
+                    experiment,
+                    artifact_location=place.as_uri() if place else None,
+                    tags=Identity(study_id=study_id or "", format=schema.FORMAT).to_tags(),
+                )
                 return
         if found is None or found.lifecycle_stage != "active":
             state = "is deleted" if found else "holds no experiment of this name"
             raise Refused("study", experiment, f"the store at {uri} {state}", "run the study first, or restore it")
-        if study_id is not None and found.tags.get("study_id") != study_id:
+        identity = Identity.from_tags(found.tags)
+        if study_id is not None and identity.study_id != study_id:
             raise Refused(
                 "name", experiment, f"the store at {uri} has an experiment of this name from another directory",
                 "rename this one with --set name=…",
             )  # fmt: skip
+        identity.check(uri)
         self.experiment_id = found.experiment_id
 
     # Writing
 
     def hold(self) -> None:
         """From now on a database in a file is put back if somebody deletes it, and `check` says so."""
-        if self.uri.startswith("sqlite:///"):
-            self.anchor = Anchor(Path(self.uri.removeprefix("sqlite:///")))
+        if self.database is not None:
+            self.anchor = Anchor(self.database)
 
     def check(self) -> None:
         """Raises Gone where the database was deleted since `hold`."""
         if self.anchor is not None:
             self.anchor.check()
 
-    def describe(self, tags: Mapping[str, str]) -> None:
+    def describe(self, facts: Study | Standing) -> None:
         """Facts about the whole study, as tags of its experiment."""
-        for key, text in tags.items():
-            self.client.set_experiment_tag(self.experiment_id, key, text[:TEXT_LIMIT])
+        tags = self.artifacts.fitted(facts.to_tags(), self._run_of_long_facts, schema.TAG_LENGTH)
+        if isinstance(facts, Study):
+            tags |= {"format": str(schema.FORMAT)}  # last: until then lists may be those of format 1
+        for name, text in tags.items():
+            self.client.set_experiment_tag(self.experiment_id, name, text)
+
+    def _run_of_long_facts(self) -> str:
+        """The run whose artifacts are the study's own: an experiment has none. It is no cell's and no trial's."""
+        if self._long_facts_run is None:
+            pointers = map(Pointer.read, self.client.get_experiment(self.experiment_id).tags.values())
+            self._long_facts_run = next((pointer.run for pointer in pointers if pointer), None)
+        if self._long_facts_run is None:
+            self._long_facts_run = self.client.create_run(self.experiment_id, run_name="long facts").info.run_id
+            self.client.set_terminated(self._long_facts_run)
+        return self._long_facts_run
 
     def runs(self, query: str = "") -> dict[tuple[str, str, str], Run]:
         """Every run (that meets the query), by its tags (cell, phase, config_hash); a cell's own has config_hash ''."""
@@ -126,36 +173,43 @@ class Store:
         }
 
     def open_run(
-        self,
-        known: Run | None,
-        name: str,
-        tags: Mapping[str, str],
-        params: Mapping[str, Any],
-        parent: str | None,
+        self, known: Run | None, name: str, tags: CellRun, params: Mapping[str, Any], parent: str | None
     ) -> Record:
         """The run with these tags: the `known` one, or a new one. Its parameters go with the first metrics."""
+        texts = tags.to_tags()
         if known is not None:
-            self.client.update_run(known.info.run_id, status="RUNNING")
-            self.client.log_batch(known.info.run_id, tags=[RunTag(key, text) for key, text in tags.items()])
-            history = self.client.get_metric_history(known.info.run_id, "train/loss")
-            record = Record(known.info.run_id, max((point.step for point in history), default=0), reopened=True)
+            record = self.reopen(known)
         else:
+            short = {key: text for key, text in texts.items() if schema.fits(text, schema.TAG_LENGTH)}
             nesting = {"mlflow.parentRunId": parent} if parent else {}
-            run = self.client.create_run(self.experiment_id, tags={**tags, **nesting}, run_name=name)
+            run = self.client.create_run(self.experiment_id, tags={**short, **nesting}, run_name=name)
             record = Record(run.info.run_id)
+            texts = {key: text for key, text in texts.items() if key not in short}
+        self._tag(record.run_id, texts)
         held = known.data.params if known is not None else {}
-        record.params = [Param(key, str(value)) for key, value in params.items() if key not in held]
+        fresh = {self._key(record, key): str(value) for key, value in params.items()}
+        fresh = {key: text for key, text in fresh.items() if key not in held}
+        fitted = self.artifacts.fitted(fresh, lambda: record.run_id, schema.PARAM_LENGTH)
+        record.params = [Param(key, text) for key, text in fitted.items()]
         return record
+
+    def reopen(self, known: Run) -> Record:
+        """A run that is there, to be written on."""
+        self.client.update_run(known.info.run_id, status="RUNNING")
+        history = self.client.get_metric_history(known.info.run_id, "train/loss")
+        return Record(known.info.run_id, max((point.step for point in history), default=0), reopened=True)
 
     def log(self, record: Record, rows: Rows) -> None:
         """Append metrics by step; steps that the run already holds are left alone."""
+        rows = self._keyed(record, rows)
         self._send(record, self._fresh(record, rows), {})
         self._note(record, rows)
 
     def close(
-        self, record: Record, tags: Mapping[str, str], metrics: Mapping[str, float], *, ok: bool, rows: Rows = ()
-    ) -> None:
+        self, record: Record, tags: Tags, metrics: Mapping[str, float], *, ok: bool, rows: Rows = ()
+    ) -> None:  # fmt: skip
         """The last `rows`, final metrics (once, whatever the rows hold), final tags, and the run's end."""
+        rows, ((_, metrics),) = self._keyed(record, rows), self._keyed(record, [(0, metrics)])
         fresh = self._fresh(record, rows)
         reopened = metrics and record.reopened
         held = dict(self.client.get_run(record.run_id).data.metrics if reopened else record.latest)
@@ -163,9 +217,30 @@ class Store:
             held.update(row)
         last = max([record.last_step, *(step for step, _ in rows)])
         final = [Metric(k, v, record.stamp(last), last) for k, v in metrics.items() if held.get(k) != v]
-        self._send(record, [*fresh, final], tags)
+        fitted = self.artifacts.fitted(tags.to_tags(), lambda: record.run_id, schema.TAG_LENGTH)
+        self._send(record, [*fresh, final], fitted)
         self._note(record, rows)
         self.client.set_terminated(record.run_id, "FINISHED" if ok else "FAILED")
+
+    def tag(self, run_id: str, tags: Tags) -> None:
+        """Change these tags of a run, whether it is open or not."""
+        self._tag(run_id, tags.to_tags())
+
+    def _tag(self, run_id: str, texts: Mapping[str, str]) -> None:
+        fitted = self.artifacts.fitted(texts, lambda: run_id, schema.TAG_LENGTH)
+        if fitted:
+            self.client.log_batch(run_id, tags=[RunTag(key, text) for key, text in fitted.items()])
+
+    def _key(self, record: Record, key: str) -> str:
+        """The form of `key` that MLflow takes."""
+        safe = schema.safe_key(key)
+        if safe not in record.shortened and schema.is_shortened(key):
+            record.shortened[safe] = key
+            self._tag(record.run_id, Keys(keys=record.shortened).to_tags())
+        return safe
+
+    def _keyed(self, record: Record, rows: Rows) -> Rows:
+        return [(step, {self._key(record, key): value for key, value in row.items()}) for step, row in rows]
 
     def _fresh(self, record: Record, rows: Rows) -> list[list[Metric]]:
         """The metrics of each step that the run does not hold.
@@ -179,18 +254,20 @@ class Store:
         ]
 
     def _send(self, record: Record, steps: Sequence[list[Metric]], tags: Mapping[str, str]) -> None:
-        """In as few requests as may be, the tags in the last."""
+        """In as few requests as may be, parameters in the first ones, tags in the last."""
         groups: list[list[Metric]] = [[]]
         for step in steps:
-            if len(groups[-1]) + len(step) > LIMIT:
+            if len(groups[-1]) + len(step) > METRICS_A_REQUEST:
                 groups.append([])
             groups[-1] += step
-        requests = [group[at : at + LIMIT] for group in groups for at in range(0, max(len(group), 1), LIMIT)]
-        for number, metrics in enumerate(requests, 1):
+        metrics = [part for group in groups for part in _parts(group, METRICS_A_REQUEST)]
+        params = _parts(record.params, PARAMS_A_REQUEST)
+        requests = list(zip_longest(metrics, params, fillvalue=()))
+        for number, (some, with_them) in enumerate(requests, 1):
             final = [RunTag(key, text) for key, text in tags.items()] if number == len(requests) else []
-            if metrics or final or record.params:
-                self.client.log_batch(record.run_id, metrics=metrics, params=record.params, tags=final)
-            record.params = []
+            if some or with_them or final:
+                self.client.log_batch(record.run_id, metrics=some, params=with_them, tags=final)
+        record.params = []
 
     def _note(self, record: Record, rows: Rows) -> None:
         """The run holds these steps."""
@@ -201,16 +278,34 @@ class Store:
 
     # Reading
 
-    def facts(self) -> dict[str, str]:
-        """What `describe` wrote."""
-        return dict(self.client.get_experiment(self.experiment_id).tags)
+    def identity(self) -> Identity:
+        """Whose the store is, and its format."""
+        return Identity.from_tags(self._facts())
+
+    def study(self) -> Study:
+        """What the study is. Raises Refused where its description is damaged."""
+        tags = self._facts()
+        study = Study.from_tags(tags)
+        if Identity.from_tags(tags).format == 1 and max(len(tags.get(key, "")) for key in LISTS) >= schema.CUT:
+            return self._mended(study)
+        return study
+
+    def standing(self) -> Standing:
+        """How far it has come."""
+        return Standing.from_tags(self._facts())
 
     def cells(self) -> pd.DataFrame:
         """A row a cell: `run_id`, its tags, and its metrics (`gap/batch`, …)."""
         return self._frame("tags.phase = 'cell'")
 
+    def summaries(self) -> dict[str, Summary]:
+        """Each cell's run, by the cell."""
+        runs = ((self.artifacts.whole(run.data.tags), run.data.metrics) for run in self._search("tags.phase = 'cell'"))
+        found = (Summary(CellRun.from_tags(tags), CellEnd.from_tags(tags), metrics) for tags, metrics in runs)
+        return {summary.run.cell: summary for summary in found}
+
     def trials(self) -> pd.DataFrame:
-        """A row for each trial. Numbers are numbers.
+        """A row for each trial. Numbers are numbers, lists are JSON.
 
         The columns are `run_id`, the trial's tags (`cell`, `arm`, `batch_size`, `phase`, `trial`, `seed`, `status`, …),
         its parameters under the spec's keys, and its last metrics.
@@ -223,34 +318,41 @@ class Store:
             (run_id, key, point.step, point.value)
             for run_id in run_ids
             for key in keys
-            for point in self.client.get_metric_history(run_id, key)
+            for point in self.client.get_metric_history(run_id, schema.safe_key(key))
         ]
         return pd.DataFrame(points, columns=["run_id", "metric", "epoch", "value"])
 
-    def retag(self, run_id: str, key: str, text: str) -> None:
-        """Change one tag of a run."""
-        self.client.set_tag(run_id, key, text)
+    def _facts(self) -> dict[str, str]:
+        return self.artifacts.whole(self.client.get_experiment(self.experiment_id).tags)
+
+    def _mended(self, study: Study) -> Study:
+        """Cells that format 1 cut out of the study's description, from their own runs, in the order of their making."""
+        runs = [summary.run for summary in self.summaries().values()]
+        cells, repeats = (tuple(run.cell for run in runs if bool(run.repeat) == further) for further in (False, True))
+        return replace(study, cells=cells, repeats=repeats)
 
     def link(self) -> str:
         """The experiment's table of runs, below the address of MLflow's UI."""
         return f"/#/experiments/{self.experiment_id}/runs?workflowType=machine_learning"
 
     def _frame(self, query: str) -> pd.DataFrame:
-        rows = [
-            {"run_id": run.info.run_id}
-            | {key: text for key, text in run.data.tags.items() if not key.startswith("mlflow.")}
-            | dict(run.data.params)
-            | dict(run.data.metrics)
-            for run in self._search(query)
-        ]
-        frame = pd.DataFrame(rows)
+        frame = pd.DataFrame(self._row(run) for run in self._search(query))
         for column in frame.columns:
             numbers = pd.to_numeric(frame[column], errors="coerce")
-            if column not in ("run_id", "git_commit", "config_hash") and bool(
-                (numbers.notna() == frame[column].notna()).all()
-            ):
+            known = column == "run_id" or column in schema.RUN_KINDS  # an arm may be called 10
+            if not known and bool((numbers.notna() == frame[column].notna()).all()):
                 frame[column] = numbers
         return frame
+
+    def _row(self, run: Run) -> dict[str, Any]:
+        """A run's tags, parameters and metrics, each under its whole name."""
+        tags = self.artifacts.whole(run.data.tags)
+        keys = Keys.from_tags(tags).keys
+        told = {name: schema.shown(name, text) for name, text in tags.items() if not name.startswith("mlflow.")}
+        told.pop("keys", None)
+        values = self.artifacts.whole(run.data.params) | run.data.metrics
+        whole = {schema.whole_key(key, keys): value for key, value in values.items()}
+        return {"run_id": run.info.run_id} | told | {key: x for key, x in whole.items() if key not in told}
 
     def _search(self, query: str) -> Iterator[Run]:
         token = None
@@ -266,6 +368,11 @@ class Store:
             token = page.token
             if not token:
                 return
+
+
+def _parts(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    """The items in order, in groups of `size`; one empty group for none."""
+    return [items[at : at + size] for at in range(0, max(len(items), 1), size)]
 
 
 @contextmanager

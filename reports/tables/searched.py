@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import pandas as pd
@@ -41,10 +42,11 @@ def searched(results: Results) -> list[Searched]:
 
 
 def _row(cell: str, results: Results, trials: pd.DataFrame, *, opens: bool) -> Searched:
-    found, counts = results.found.get(cell, {}), trials["status"].value_counts()
-    best = _number(found, "search/val_accuracy")
+    counts = trials["status"].value_counts()
+    summary = results.summaries.get(cell)
+    metrics = summary.metrics if summary else {}
+    budget, best = (metrics.get(key, math.nan) for key in ("search/trials", "search/val_accuracy"))
     curse = winners_curse(best, results.trials, cell)  # anew, as an old store may hold the intervals of an old version
-    budget = _number(found, "search/trials")
     ended = int(sum(counts.get(state, 0) for state in STATES[:3]))
     return Searched(
         arm=arm_of(cell),
@@ -52,10 +54,10 @@ def _row(cell: str, results: Results, trials: pd.DataFrame, *, opens: bool) -> S
         opens=opens,
         trials=f"{ended} of {budget:.0f}" if budget == budget else str(ended),
         ended=", ".join(f"{counts[state]} {state}" for state in STATES if counts.get(state, 0)),
-        best=percent(best, float("nan"), float("nan")),
+        best=percent(best, math.nan, math.nan),
         curse=percent(curse.mean, curse.low, curse.high),
-        edges=tuple(edge for edge in str(found.get("boundary") or "").split("; ") if edge),
-        pruning=str(found.get("pruning") or NONE),
+        edges=summary.end.boundary if summary else (),
+        pruning=(summary.end.pruning if summary else "") or NONE,
     )
 
 
@@ -69,11 +71,6 @@ def pruning(rows: list[Searched]) -> str:
     if len(groups) == 1:
         return f"{next(iter(groups))} in every cell."
     return "; ".join(f"{text} in {', '.join(cells)}" for text, cells in groups.items()) + "."
-
-
-def _number(found: dict[str, object], key: str) -> float:
-    value = found.get(key)
-    return float(value) if isinstance(value, int | float) else float("nan")
 
 
 @dataclass(frozen=True)

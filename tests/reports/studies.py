@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from study.schema import CellEnd, CellRun, Study, TrialEnd, TrialRun
 from study.store import Store, default_uri
 
 EPOCHS = 6
@@ -39,10 +39,12 @@ class MadeUp:
 def invent(study: MadeUp, directory: Path) -> Store:
     """The study in a store; several may share the directory."""
     store = Store(default_uri(directory), study.name, create=directory)
-    facts = {"question": study.question, "baseline": study.cells[0], "cells": ",".join(study.cells),
-             "repeats": ",".join(study.repeats), "environment": json.dumps(ENVIRONMENT),
-             "spec": "name: [cut off"}  # fmt: skip
-    store.describe(facts)
+    store.describe(
+        Study(
+            question=study.question, baseline=study.cells[0], cells=study.cells, repeats=study.repeats,
+            environment=ENVIRONMENT, spec="name: [cut off",
+        )
+    )  # fmt: skip
     for cell in (*study.cells, *study.repeats):
         if cell not in study.untouched:
             _Cell(store, study, cell).fill()
@@ -55,11 +57,10 @@ class _Cell:
         self.arm, _, self.size = cell.rpartition("/")
         self.draw = np.random.default_rng(list(cell.encode()))
         self.keys = KEYS if study.search else ()
-        self.tags = {"cell": cell, "arm": self.arm, "batch_size": self.size, "searched": ",".join(self.keys),
-                     "git_commit": "0123abc"}  # fmt: skip
+        self.tags: dict[str, Any] = {"cell": cell, "arm": self.arm, "batch_size": int(self.size), "searched": self.keys}
 
     def fill(self) -> None:
-        parent = self.store.open_run(None, self.cell, {**self.tags, "phase": "cell"}, {}, None)
+        parent = self.store.open_run(None, self.cell, CellRun(**self.tags), {}, None)
         dead = self.cell in self.study.dead
         for number in range(self.study.search):
             ends = {self.study.search - 1: "diverged", self.study.search - 2: "pruned"}.get(number, "complete")
@@ -73,11 +74,12 @@ class _Cell:
             )
         found = {"search/trials": self.study.search, "search/val_accuracy": 0.95, "gap/winner": 0.012,
                  "gap/winner_low": 0.002, "gap/winner_high": 0.022}  # fmt: skip
-        told = {"boundary": self.study.edge, "pruning": "median"} if self.study.search else {}
-        self.store.close(parent, told, found if self.study.search else {}, ok=True)
+        edges = (self.study.edge,) if self.study.edge else ()
+        end = CellEnd(boundary=edges, pruning="median") if self.study.search else CellEnd()
+        self.store.close(parent, end, found if self.study.search else {}, ok=True)
 
     def trial(self, parent: str, phase: str, number: int, ends: str, gamma: float) -> None:
-        tags = {**self.tags, "phase": phase, "trial": str(number), "seed": str(100 + number), "status": "running"}
+        tags = TrialRun(**self.tags, phase=phase, trial=number, seed=100 + number, git_commit="0123abc")
         params = {"epochs": EPOCHS, "optimizer/gamma": gamma, "optimizer/momentum": 0.9,
                   "schedule/name": "cosine", "schedule/warmup_epochs": 0.25 * number}  # fmt: skip
         record = self.store.open_run(None, f"{phase}-{number}", tags, params, parent)
@@ -87,7 +89,7 @@ class _Cell:
         if ends != "running":
             tested = {"test/accuracy": accuracy, "test/loss": 0.3, "gap/train_test": 0.04}
             final = tested if ends == "complete" and phase == "confirm" else {}
-            self.store.close(record, {"status": ends}, {**final, "time/train_seconds": 12.5}, ok=True)
+            self.store.close(record, TrialEnd(status=ends), {**final, "time/train_seconds": 12.5}, ok=True)
 
     def accuracy(self) -> float:
         drop = LOSS.get(self.arm.partition("~")[0], 0.01) * np.log2(int(self.size) / 32)

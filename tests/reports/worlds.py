@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ import pandas as pd
 from scipy import stats
 
 from reports.results import Results
+from study.schema import CellRun, Study, TrialEnd, TrialRun
 from study.statistics import arm_of, batch_size_of, gap_table, verdict
 from study.store import Store, default_uri
 
@@ -81,19 +81,21 @@ class World:
     def store(self, directory: Path, claims: str | None = None) -> Store:
         """The same, in a store by its own writing half."""
         store = Store(default_uri(directory), self.claim, create=directory)
-        store.describe({"question": f"Is {self.claim} so, in made-up data?", "baseline": self.cells[0],
-                        "cells": ",".join(self.cells), "claims": claims or self.claim,
-                        "environment": json.dumps(ENVIRONMENT)})  # fmt: skip
+        store.describe(
+            Study(
+                question=f"Is {self.claim} so, in made-up data?", baseline=self.cells[0], cells=self.cells,
+                claims=tuple((claims or self.claim).split(",")), environment=ENVIRONMENT,
+            )
+        )  # fmt: skip
         parents = {}
         for cell, seed, status, rows in self.trials():
-            tags = {"cell": cell, "arm": arm_of(cell), "batch_size": str(batch_size_of(cell)), "searched": "",
-                    "git_commit": "0123abc"}  # fmt: skip
+            tags: dict[str, Any] = {"cell": cell, "arm": arm_of(cell), "batch_size": batch_size_of(cell)}
             if cell not in parents:
-                parents[cell] = store.open_run(None, cell, {**tags, "phase": "cell"}, {}, None).run_id
-            tags |= {"phase": "confirm", "trial": str(seed), "seed": str(seed)}
-            record = store.open_run(None, f"{cell}-{seed}", tags, self.settings(cell, len(rows)), parents[cell])
+                parents[cell] = store.open_run(None, cell, CellRun(**tags), {}, None).run_id
+            trial = TrialRun(**tags, phase="confirm", trial=seed, seed=seed, git_commit="0123abc")
+            record = store.open_run(None, f"{cell}-{seed}", trial, self.settings(cell, len(rows)), parents[cell])
             store.log(record, list(enumerate(({"train/loss": 1.0, **row} for row in rows), 1)))
-            store.close(record, {"status": status}, {"time/train_seconds": 3.0}, ok=True)
+            store.close(record, TrialEnd(status=status), {"time/train_seconds": 3.0}, ok=True)
         return store
 
 

@@ -19,12 +19,15 @@ import yaml
 from study import collection as collections
 from study import engine
 from study.console import PlainConsole
-from study.directory import CollectionDirectory
+from study.directory import CollectionDirectory, Directory
+from study.outcome import Count
 from study.progress import Display
-from study.run import Failed
-from study.spec import load
+from study.run import Failed, open_store
+from study.schema import CellEnd, CellRun, Standing
+from study.spec import Confirm, Spec, load, parse
+from study.store import Store, default_uri
 from tests.conftest import run_study
-from tests.study.commands import study
+from tests.study.commands import SMOKE, study
 
 ONE = """
 extends: smoke
@@ -93,10 +96,8 @@ def test_every_study_runs_in_a_directory_of_its_own(both):
 
 
 def test_the_claims_are_a_tag_of_the_studys_experiment(both):
-    from study.store import Store, default_uri
-
-    facts = [Store(default_uri(both[1] / name), name).facts()["claims"] for name in ("one", "two")]
-    assert facts == ["figure-1", ""]
+    claims = [Store(default_uri(both[1] / name), name).study().claims for name in ("one", "two")]
+    assert claims == [("figure-1",), ()]
 
 
 def test_a_complete_collection_is_not_run_again(capsys, both, monkeypatch):
@@ -115,6 +116,56 @@ def test_other_claims_are_no_other_study(both, monkeypatch):
     there = CollectionDirectory(directory).study("two")
     there.check(more)
     assert not collections.complete(there, more)
+
+
+def begun(path: Path, storage: str | None = None) -> tuple[Directory, Spec, Store]:
+    """A study that its store has accepted."""
+    spec = parse(SMOKE.read_text(), "smoke")
+    directory = Directory(path)
+    path.mkdir()
+    identity = directory.identity(None, storage)
+    directory.begin(identity)
+    store = open_store(spec.name, directory, identity, create=True)
+    directory.accept(spec)
+    return directory, spec, store
+
+
+def test_completeness_is_what_the_store_says_wherever_the_search_is(tmp_path):
+    """No journal and no page lie in the directory; the search's PostgreSQL is not even asked."""
+    directory, spec, store = begun(tmp_path / "s", "postgresql+psycopg2://nobody@127.0.0.1:9/x")
+    assert not collections.complete(directory, spec.model_copy(update={"question": "Another?"}))
+    for stated in (True, False, True):
+        store.describe(Standing(complete=stated))
+        assert collections.complete(directory, spec) == stated
+    larger = spec.model_copy(update={"confirm": Confirm(seeds=9)})
+    assert not collections.complete(directory, larger)
+    store.client.delete_experiment(store.experiment_id)
+    assert not collections.complete(directory, spec)  # running it says what is wrong
+
+
+def test_a_study_of_format_1_is_complete_where_all_trials_ended_and_all_cells_were_closed(tmp_path, monkeypatch):
+    directory, spec, store = begun(tmp_path / "s")
+    assert store.standing().complete is None
+    cell = store.open_run(None, "c", CellRun(cell="sgd/16", arm="sgd", batch_size=16), {}, None)
+    for left, status, expected in ((0, "running", False), (1, "complete", False), (0, "complete", True)):
+        store.close(cell, CellEnd(status=status), {}, ok=True)
+        monkeypatch.setattr(collections, "counts", lambda _, left=left: {"sgd/16": Count(total=3, done=3 - left)})
+        assert collections.complete(directory, spec) == expected
+
+
+def test_a_larger_budget_withdraws_completeness_at_once(capsys, both, tmp_path, monkeypatch):
+    copy = shutil.copytree(both[1] / "two", tmp_path / "copy")
+    standing = Store(default_uri(copy), "two").standing()
+    assert standing.complete
+    assert 0 < standing.busy <= 1
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "run", stop)
+    spec = both[0].with_name("two.yaml")
+    assert study(capsys, "run", spec, "--dir", copy, "--set", "confirm/seeds=3").status == 130
+    assert Store(default_uri(copy), "two").standing().complete is False
 
 
 def test_status_tells_where_each_study_stands(capsys, both):

@@ -261,7 +261,7 @@ def test_a_store_whose_making_was_cut_off_is_made_again(capsys, tmp_path, monkey
     (folder / "store.yaml").write_text("study_id: one\n")
     (folder / "mlflow.db").write_bytes(b"half a database")
     assert study(capsys, "run", "smoke", "--dir", folder).status == 130
-    assert run.open_store("smoke", run.Directory(folder), {"study_id": "one"}).facts()["study_id"] == "one"
+    assert run.open_store("smoke", run.Directory(folder), {"study_id": "one"}).identity().study_id == "one"
 
 
 def test_failed_trials_end_the_study_with_status_1_and_their_reason(capsys, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from study.schema import CellEnd, CellRun, Study
 from study.store import Store
 from tests.conftest import run_study
 from tests.study.commands import study
@@ -63,6 +64,21 @@ def running_server(tmp_path_factory) -> Iterator[Server]:
 def server(running_server: Server) -> str:
     """Its address."""
     return running_server.address
+
+
+def test_a_server_keeps_long_facts_whole(server, tmp_path):
+    """As artifacts that the client writes and reads through it."""
+    long = Study(question="é, [x]\r\n" * 3000, cells=tuple(f"arm-{number}/32" for number in range(3000)))
+    store = Store(server, "long", create=tmp_path, study_id="one")
+    store.describe(long)
+    tags = CellRun(cell="sgd/32", arm="sgd", batch_size=32)
+    store.close(store.open_run(None, "c", tags, {"odd": "p" * 9000}, None), CellEnd(pruning="q" * 9000), {}, ok=True)
+    again = Store(server, "long", study_id="one")
+    assert again.study() == long
+    (row,) = again.cells().to_dict("records")
+    assert (row["odd"], row["pruning"]) == ("p" * 9000, "q" * 9000)
+    assert again.summaries()["sgd/32"].end.pruning == "q" * 9000
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_server_that_goes_away_and_comes_back_is_waited_for(running_server, smoke, tmp_path):
