@@ -38,7 +38,7 @@ def write(stores: Mapping[str, Store], sketches: Sequence[str], title: str, ques
     out.mkdir(parents=True, exist_ok=True)
     table = out / "verdicts.csv"
     verdicts(sections).to_csv(table, index=False)
-    charts: list[Drawn | Drawing] = [*(section.drawn for section in sections), *drawn]
+    charts: list[Drawn | Drawing] = [*(chart for section in sections for chart in section.charts), *drawn]
     save_drawn(charts, out)
     text = render(
         "collection.html.j2",

@@ -28,12 +28,14 @@ def write(store: Store, out: Path) -> ReportFiles:
     results = read(store)
     out.mkdir(parents=True, exist_ok=True)
     results.gaps.to_csv(out / "gap.csv", index=False)
+    if results.readings:
+        results.gaps_elsewhere.to_csv(out / "gap-readings.csv", index=False)
     sections, sketches = judged(results), sketched(results.claims)
     table = out / "verdicts.csv" if sections else None
     if table:
         verdicts(sections).to_csv(table, index=False)
     drawn = figures(results, sections)
-    save_drawn([*(section.drawn for section in sections), *sketches, *drawn], out)
+    save_drawn([*(chart for section in sections for chart in section.charts), *sketches, *drawn], out)
     index = out / "index.html"
     index.write_text(page(results, drawn, sections, sketches), encoding="utf-8")
     return ReportFiles(index, table)
@@ -58,7 +60,7 @@ def page(
     sections, sketches = sections or [], sketches or []
     return render(
         "page.html.j2",
-        [*drawn, *(section.drawn for section in sections), *sketches],
+        [*drawn, *(chart for section in sections for chart in section.charts), *sketches],
         results=results,
         verdict=results.verdict,
         rows=gap.rows(results),

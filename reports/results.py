@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from study.cell_name import RECORD, CellName
 from study.schema import Summary
-from study.statistics import Verdict, arm_of, batch_size_of, confirmed, gap_table, trained, verdict
+from study.statistics import Verdict, arm_of, batch_size_of, confirmed, gap_table, in_reading, trained, verdict
 from study.versions import changes, recorded
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ class Results:
     summaries: dict[str, Summary] = field(default_factory=dict)  # of the cells that were begun
     repeats: dict[str, tuple[str, ...]] = field(default_factory=dict)  # cell → further searches of it
     confirmed_anywhere: pd.DataFrame = field(default_factory=pd.DataFrame)  # confirm trials, those of repeats too
+    readings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # what each other one sets, by leaf path
+    stated: Mapping[str, Any] = field(default_factory=dict)  # what the reading of record has in their place
+    elsewhere: pd.DataFrame = field(default_factory=pd.DataFrame)  # the trials of the other readings
+    reading_name: str = RECORD  # the reading whose trials these are
     store: Store | None = None  # to read further histories from
     _read: dict[str, pd.DataFrame] = field(default_factory=dict)  # histories by metric, once read
 
@@ -80,12 +85,30 @@ class Results:
         """The search trials."""
         return self.trials[self.trials["phase"] == "search"]
 
+    def reading(self, name: str) -> Results:
+        """The study in another reading, its cells called as their twins of record; without curves and searches."""
+        trials = in_reading(self.elsewhere, name)
+        nothing = self.elsewhere.iloc[:0]
+        return replace(
+            self, trials=trials, gaps=gap_table(trials, self.baseline, self.cells),
+            verdict=verdict(trials, self.baseline, self.cells), curves=self.curves.iloc[:0], summaries={}, repeats={},
+            confirmed_anywhere=confirmed(trials), readings={}, elsewhere=nothing, _read={}, reading_name=name,
+        )  # fmt: skip
+
+    @property
+    def gaps_elsewhere(self) -> pd.DataFrame:
+        """The gap tables of the other readings below each other, each cell against the baseline in its own reading."""
+        tables = {name: there.gaps for name in self.readings if len((there := self.reading(name)).trials)}
+        return pd.concat(tables, names=["reading"]).reset_index("reading") if tables else pd.DataFrame()
+
 
 def read(store: Store) -> Results:
     """Everything a report needs. Raises Refused where the store describes no cells or no baseline."""
     about, everything = store.study(), _trials(store)
-    cells, repeats, baseline = about.cells, about.repeats, about.baseline
-    trials = everything[~everything["cell"].isin(repeats)]
+    repeats, baseline = about.repeats, about.baseline
+    cells = tuple(cell for cell in about.cells if CellName.parse(cell).reading == RECORD)
+    single = everything[~everything["cell"].isin(repeats)]
+    trials = in_reading(single, RECORD)
     summaries = store.summaries()
     gaps = gap_table(trials, baseline, cells)
     confirm = confirmed(trials)
@@ -108,6 +131,9 @@ def read(store: Store) -> Results:
         summaries=summaries,
         repeats=_repeats(repeats),
         confirmed_anywhere=confirmed(everything),
+        readings={name: sets for name, sets in about.readings.items() if name != RECORD},
+        stated=about.readings.get(RECORD, {}),
+        elsewhere=single[~single.index.isin(trials.index)],
     )
 
 

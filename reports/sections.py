@@ -13,12 +13,15 @@ import pandas as pd
 from reports.claims import Claim, Judgement, Missing, Sketch, claims
 from reports.claims.shared.evidence import images
 from reports.drawing import save, specification
+from reports.figures import specification_curve
 from reports.figures.drawn import Drawn, draw
 from reports.figures.figure import Figure
+from reports.readings import InReading, choices, dependence, standing
+from reports.readings import judged as in_readings
 from reports.results import Results
 from reports.tables.words import ranged, value
 
-VERDICT_COLUMNS = ("claim", "status", "effect", "low", "high", "unit", "seeds")
+VERDICT_COLUMNS = ("claim", "status", "effect", "low", "high", "unit", "seeds", "reading")
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,23 @@ class Section:
     judgement: Judgement
     drawn: Drawn
     scale: str
+    readings: tuple[InReading, ...]  # the claim in each, that of record first
+    curve: Drawn  # of the effect in every reading; nothing to draw where there is one alone
+
+    @property
+    def dependence(self) -> str:
+        """On what the verdict depends, in a sentence; empty where there is one reading alone."""
+        return dependence(self.readings)
+
+    @property
+    def standing(self) -> str:
+        """In how many of the other readings the verdict stands, and what turns it; empty where there are none."""
+        return standing(self.readings)
+
+    @property
+    def charts(self) -> list[Drawn]:
+        """The claim's own figure and its specification curve."""
+        return [self.drawn, self.curve]
 
     @property
     def label(self) -> str:
@@ -103,7 +123,9 @@ def judged(results: Results, taken: Iterable[str] = ()) -> list[Section]:
         unique = name if name not in used else f"{results.name}-{name}"
         used.add(unique)
         drawn = draw(replace(claim.figure, name=unique), results)
-        sections.append(Section(unique, claim, claim.judge(results), drawn, scale_))
+        readings = in_readings(claim, results)
+        curve = draw(specification_curve.figure(unique, readings, choices(results.stated)), results)
+        sections.append(Section(unique, claim, readings[0].judgement, drawn, scale_, tuple(readings), curve))
     return sections
 
 
@@ -149,13 +171,17 @@ def scale(results: Results) -> str:
 
 
 def verdicts(sections: Sequence[Section]) -> pd.DataFrame:
-    """A row a claim, with VERDICT_COLUMNS: the contract of verdicts.csv. Effects and ends in `unit`."""
-    rows = []
-    for each in sections:
-        effect = each.judgement.effect
-        rows.append(
-            (each.name, each.judgement.status, effect.mean, effect.low, effect.high, each.judgement.unit, effect.n)
-        )
+    """A row a claim and reading, with VERDICT_COLUMNS: the contract of verdicts.csv. Effects and ends in `unit`.
+
+    Every claim is there in the reading of record first, then in the other readings.
+    """
+    judged = [(section.name, one) for section in sections for one in section.readings]
+    judged.sort(key=lambda pair: not pair[1].of_record)
+    rows = [
+        (name, one.judgement.status, one.judgement.effect.mean, one.judgement.effect.low, one.judgement.effect.high,
+         one.judgement.unit, one.judgement.effect.n, one.reading)
+        for name, one in judged
+    ]  # fmt: skip
     return pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
 
 

@@ -44,6 +44,9 @@ ScaleOption = Annotated[
 ]
 SlotsOption = Annotated[int | None, typer.Option("--slots", help="Trials at once; changes no result.")]
 UriOption = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow server [$MLFLOW_TRACKING_URI].")]
+ReadingsOption = Annotated[
+    str | None, typer.Option("--readings", metavar="NAMES", help="all, none or some, as a,b; others wait [all].")
+]
 StorageOption = Annotated[
     str | None, typer.Option("--storage", help="Optuna's database, as postgresql://… [DIR/optuna.journal].")
 ]
@@ -60,6 +63,7 @@ def run(
     address: Annotated[str | None, typer.Option("--address", help="A Ray cluster; local if left out.")] = None,
     tracking_uri: UriOption = None,
     storage: StorageOption = None,
+    readings: ReadingsOption = None,
 ) -> None:
     """Run a study, or every study of a collection; the same command again resumes, and a raised budget tops up."""
     from study import engine, run
@@ -73,9 +77,9 @@ def run(
     machine = engine.Machine(slots, address)
     try:
         if isinstance(request, specs.Collection):
-            _run_collection(request, path, machine, set, tracking_uri, storage)
+            _run_collection(request, path, machine, set, tracking_uri, storage, readings)
         else:
-            _run_study(request, path, machine, tracking_uri, storage)
+            _run_study(request, path, machine, tracking_uri, storage, readings)
     except KeyboardInterrupt:
         again = " ".join(["study", *sys.argv[1:]])
         err.say(f"stopped; nothing that ended is lost. To go on: {again}")
@@ -85,14 +89,16 @@ def run(
         raise typer.Exit(1) from None
 
 
-def _run_study(spec: Spec, path: Path, machine: Machine, tracking_uri: str | None, storage: str | None) -> None:
+def _run_study(
+    spec: Spec, path: Path, machine: Machine, tracking_uri: str | None, storage: str | None, readings: str | None
+) -> None:
     from study import run
     from study.directory import Directory
     from study.statistics import trained
 
     directory = Directory(path)
     display = _display(machine)(spec.name, spec.resources)
-    store, reports = run.run(spec, directory, machine, tracking_uri, display, storage=storage)
+    store, reports = run.run(spec, directory, machine, tracking_uri, display, storage=storage, readings=readings)
     if trained(trials := store.trials()):
         _print_gaps(store.study(), trials)
     _print_alarms(store)
@@ -106,13 +112,14 @@ def _run_collection(
     overrides: Sequence[str],
     tracking_uri: str | None,
     storage: str | None,
+    readings: str | None,
 ) -> None:
     from study.collection import run_all
     from study.directory import CollectionDirectory
 
     studies = collection.load(overrides)
     folder, display = CollectionDirectory(path), _display(machine)
-    _print_reports(run_all(collection, studies, folder, machine, tracking_uri, display, storage))
+    _print_reports(run_all(collection, studies, folder, machine, tracking_uri, display, storage, readings))
 
 
 def _display(machine: Machine) -> Callable[[str, Resources], Display]:
@@ -123,27 +130,33 @@ def _display(machine: Machine) -> Callable[[str, Resources], Display]:
 
 
 @app.command()
-def check(spec: SpecArgument, set: SetOption = [], scale: ScaleOption = None, slots: SlotsOption = None) -> None:
+def check(
+    spec: SpecArgument,
+    set: SetOption = [],
+    scale: ScaleOption = None,
+    slots: SlotsOption = None,
+    readings: ReadingsOption = None,
+) -> None:
     """Validate a spec; print its cells, trials and an estimate. Runs no trial."""
     from study import spec as specs
 
     _check_slots(slots)
     request = specs.load(spec, scale=scale, overrides=set)
     if isinstance(request, specs.Collection):
-        _check_collection(request, request.load(set), slots)
+        _check_collection(request, request.load(set), slots, readings)
     else:
-        _check_study(request, slots)
+        _check_study(request, slots, readings)
 
 
-def _check_study(spec: Spec, slots: int | None) -> None:
+def _check_study(spec: Spec, slots: int | None, readings: str | None) -> None:
     from study import engine
     from study.cost import costs, total
     from study.fairness import notes
-    from study.plan import cells, load_data
+    from study.plan import cells, chosen, load_data
     from study.progress import price
     from study.search import pruning
 
-    plan = cells(spec)
+    plan = chosen(cells(spec), readings)
     each = costs(spec, plan, load_data(plan))
     table = _table("cell", "search", "confirm", "epochs", "steps", "searched", left=("cell", "searched"))
     for cell, cost in zip(plan, each, strict=True):
@@ -159,17 +172,21 @@ def _check_study(spec: Spec, slots: int | None) -> None:
     out.say(f"{spec.name} is valid: {len(plan)} cells, {words}")
 
 
-def _check_collection(collection: Collection, studies: Mapping[str, Spec], slots: int | None) -> None:
+def _check_collection(
+    collection: Collection, studies: Mapping[str, Spec], slots: int | None, readings: str | None
+) -> None:
     from study import engine
+    from study.collection import readings_of
     from study.cost import Speed, Total, costs, total
-    from study.plan import cells, load_data
+    from study.plan import cells, chosen, load_data
     from study.progress import price
 
     data: dict[str, Splits] = {}
     speed, everything = Speed(), Total()
     table = _table("study", "cells", "trials", "steps", "images", "minutes")
+    asked = readings_of(studies, readings)
     for name, spec in studies.items():
-        plan = cells(spec)
+        plan = chosen(cells(spec), asked[name])
         whole = total(costs(spec, plan, load_data(plan, data), speed))
         whole = replace(whole, seconds=whole.seconds / (slots or engine.slots_here(spec.resources)))
         table.add_row(
@@ -327,9 +344,12 @@ def _check_slots(slots: int | None) -> None:
 
 
 def _print_gaps(about: Study, trials: pd.DataFrame) -> None:
-    from study.statistics import gap_table, verdict
+    from study.cell_name import RECORD, CellName
+    from study.statistics import gap_table, in_reading, verdict
 
-    rows = gap_table(trials, about.baseline, about.cells)
+    order = [cell for cell in about.cells if CellName.parse(cell).reading == RECORD]
+    trials = in_reading(trials, RECORD)
+    rows = gap_table(trials, about.baseline, order)
     table = Table(
         box=None,
         pad_edge=False,
@@ -353,7 +373,7 @@ def _print_gaps(about: Study, trials: pd.DataFrame) -> None:
             str(row["seeds"]), str(row["diverged"]),
         )  # fmt: skip
     out.show(table)
-    answer = verdict(trials, about.baseline, about.cells)
+    answer = verdict(trials, about.baseline, order)
     for sentence in (answer.headline, *answer.collapsed):
         out.say(sentence)
 
@@ -376,10 +396,15 @@ def _print_verdicts(file: Path) -> None:
     """A report's table of verdicts."""
     import pandas as pd
 
-    table = _table("claim", "verdict", "effect", "95 % interval", "unit", left=("verdict", "unit"))
-    for row in pd.read_csv(file).to_dict("records"):
+    from study.cell_name import RECORD
+
+    rows = pd.read_csv(file).to_dict("records")
+    more = ("reading",) if any(row["reading"] != RECORD for row in rows) else ()
+    table = _table("claim", *more, "verdict", "effect", "95 % interval", "unit", left=("verdict", "unit", "reading"))
+    for row in rows:
         effect, low, high = (f"{row[key]:.3g}" for key in ("effect", "low", "high"))
-        table.add_row(str(row["claim"]), str(row["status"]), effect, f"[{low}, {high}]", str(row["unit"]))
+        words = [str(row[key]) for key in ("claim", *more, "status")]
+        table.add_row(*words, effect, f"[{low}, {high}]", str(row["unit"]))
     out.show(table)
 
 

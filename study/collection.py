@@ -22,6 +22,7 @@ from trainables.errors import Refused
 def run_all(
     collection: Collection, studies: Mapping[str, Spec], directory: CollectionDirectory, machine: engine.Machine,
     tracking_uri: str | None, display: Callable[[str, Resources], Display], storage: str | None = None,
+    readings: str | None = None,
 ) -> list[ReportFiles]:  # fmt: skip
     """Run or resume every study that is not complete, then write the collection's reports; returns them.
 
@@ -29,23 +30,23 @@ def run_all(
     after Ctrl-C, Failed at the end when studies failed.
     """
     directory.check(collection, studies)
-    shared = Prepared()
+    shared, asked = Prepared(), readings_of(studies, readings)
     for name, spec in studies.items():
         with _about(name):
-            prepare(spec, machine, shared)
+            prepare(spec, machine, shared, asked[name])
     failures: dict[str, str] = {}
     with directory.owned(collection, studies):
-        left = {name: spec for name, spec in studies.items() if not complete(directory.study(name), spec)}
+        left = {name: spec for name, spec in studies.items() if not complete(directory.study(name), spec, asked[name])}
         largest = max((spec.resources for spec in left.values()), key=lambda each: each.cpus, default=Resources())
         view = display(collection.name, largest)
         view.studies(len(studies), len(left))
         if left:
-            view.cost(outlook(left, directory, machine, shared))
+            view.cost(outlook(left, asked, directory, machine, shared))
             with engine.connected(shared.data.values(), [spec.resources for spec in left.values()], machine):
                 for name, spec in left.items():
                     try:
                         view = display(name, spec.resources)
-                        run(spec, directory.study(name), machine, tracking_uri, view, shared, storage)
+                        run(spec, directory.study(name), machine, tracking_uri, view, shared, storage, asked[name])
                     except (Failed, Refused) as error:
                         failures[name] = str(error)
         reports = write_collection_reports(directory)
@@ -55,10 +56,26 @@ def run_all(
     return reports
 
 
-def complete(directory: Directory, spec: Spec) -> bool:
-    """Whether this very study has ended, its report included: its store says so, wherever store and search are.
+def readings_of(studies: Mapping[str, Spec], readings: str | None) -> dict[str, str | None]:
+    """The readings asked of each study, those of the names that it has. Raises Refused for a name that none has."""
+    if readings in (None, "all", "none"):
+        return dict.fromkeys(studies, readings)
+    names = str(readings).split(",")
+    known = list(dict.fromkeys(name for spec in studies.values() for name in spec.readings))
+    for name in names:
+        if name not in known:
+            remedy = f"all, none, or some of {', '.join(known)}"
+            raise Refused("--readings", name, "is no reading of these studies", remedy)
+    return {
+        study: ",".join(name for name in names if name in spec.readings) or "none" for study, spec in studies.items()
+    }
 
-    A store of format 1 does not. There all trials must have ended, and each cell's run must have been closed since.
+
+def complete(directory: Directory, spec: Spec, readings: str | None = None) -> bool:
+    """Whether this very study has ended in the readings asked for, its report included: its store says so.
+
+    Where that says nothing of these readings, as a store of format 1 does not of any, all their trials must have ended,
+    and each cell's run must have been closed since.
     """
     if not directory.spec_file.is_file() or directory.spec() != spec:
         return False
@@ -67,19 +84,24 @@ def complete(directory: Directory, spec: Spec) -> bool:
     except Refused:
         return False  # running the study will say what is wrong
     stated = store.standing().complete
-    if stated is not None:
+    if stated or (stated is False and readings in (None, "all")):
         return stated
-    ended = all(count.left <= 0 for count in counts(directory).values())
-    return ended and all(summary.end.status == "complete" for summary in store.summaries().values())
+    asked = counts(directory, readings)
+    closed = {name for name, summary in store.summaries().items() if summary.end.status == "complete"}
+    return all(count.left <= 0 for count in asked.values()) and closed >= asked.keys()
 
 
 def outlook(
-    studies: Mapping[str, Spec], directory: CollectionDirectory, machine: engine.Machine, shared: Prepared
+    studies: Mapping[str, Spec],
+    asked: Mapping[str, str | None],
+    directory: CollectionDirectory,
+    machine: engine.Machine,
+    shared: Prepared,
 ) -> Total:
     """What the trials that are left cost."""
     left = Total()
     for name, spec in studies.items():
-        plan, splits = prepare(spec, machine, shared)
+        plan, splits = prepare(spec, machine, shared, asked[name])
         study = directory.study(name)
         found = counts(study) if study.spec_file.is_file() else {}
         each = costs(spec, plan, splits, shared.speed)

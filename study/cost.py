@@ -131,7 +131,7 @@ def _cost(spec: Spec, cell: Cell, splits: Splits, speed: Speed, largest: Mapping
         many, images, seconds = many + steps, images + steps * n, seconds + steps * timings.step(n)
         failure = failure or timings.failure
     search = spec.search.trials if cell.space else 0
-    return Cost(search, spec.confirm.seeds, config.epochs, many, images, seconds, failure)
+    return Cost(search, spec.confirm_seeds(cell.reading), config.epochs, many, images, seconds, failure)
 
 
 def _sizes(config: TrialConfig, splits: Splits) -> dict[int, int]:

@@ -194,6 +194,19 @@ def _write(file: Path, text: str) -> None:
     partial.replace(file)
 
 
+def _adds_to_readings(key: str, old: Spec, new: Spec, path: Path) -> bool:
+    """Whether what differs at this key, below `readings`, is one more reading, or more seeds of one.
+
+    Raises Refused for a reading that the new spec leaves out.
+    """
+    _, name, setting = key.split("/", 2)
+    if name not in new.readings:
+        rule = f"the study in {path} has this reading"
+        raise Refused(f"readings/{name}", None, rule, "keep it in the spec; --readings none leaves it out of a run")
+    more = setting == "confirm/seeds" and new.confirm_seeds(name) >= old.confirm_seeds(name)
+    return more or name not in old.readings
+
+
 def _continues(old: Spec, new: Spec, path: Path) -> None:
     """Raises Refused where `new` asks for less than `old`, or gives one of its trials another meaning.
 
@@ -208,6 +221,8 @@ def _continues(old: Spec, new: Spec, path: Path) -> None:
         was, now = before.get(key, missing), after.get(key, missing)
         arm = key.split("/")[1] if key.startswith("arms/") else None
         if yaml_core.same(was, now) or key in FREE or (arm is not None and arm not in old.arms):
+            continue
+        if key.startswith("readings/") and _adds_to_readings(key, old, new, path):
             continue
         if (key in RAISABLE and now > was) or (key == "batch_sizes" and set(was) <= set(now)):
             continue

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from optuna.storages import BaseStorage
 
 from study import boundary
+from study.cell_name import RECORD
 from study.outcome import Outcome
 from study.plan import Assignment, Cell
 from study.search import CellSearch, Rows
@@ -23,13 +24,13 @@ class Ledger:
         self.started: dict[str, Assignment] = {}  # by folder, in this process
 
     def next(self) -> Assignment | None:
-        """A trial to start now: first those a former process left, then the cell with the fewest; None if none may."""
+        """A trial to start now: first what a former process left, then of the cell whose turn it is; or None."""
         self._widen()
         if self.waiting:
             started = self._start(self.waiting[0])
             self.waiting.pop(0)
             return started
-        for cell in sorted(self.cells.values(), key=self._handed_out):
+        for cell in sorted(self.cells.values(), key=self._turn):
             trial = cell.next_search() or self._next_confirm(cell)
             if trial is not None:
                 return self._start(trial)
@@ -78,22 +79,30 @@ class Ledger:
         return self.cells[assignment.cell.name].stops(assignment, rows)
 
     def _widen(self) -> None:
-        """Rounds of wider ranges and more trials, for all cells alike, while any best lies at the end of a range."""
-        searching = [cell for cell in self.cells.values() if cell.searching]
-        while searching and all(cell.searched for cell in searching):
-            if searching[0].rounds >= boundary.ROUNDS or not any(cell.wants_widening for cell in searching):
-                for cell in self.cells.values():
-                    cell.settle()
-                return
-            for cell in searching:
-                cell.add_round()
+        """Rounds of wider ranges and more trials, while any best lies at the end of a range.
+
+        All cells of a reading have the same rounds, whatever the other readings need, and whether they are run at all.
+        """
+        for reading in dict.fromkeys(cell.cell.reading for cell in self.cells.values()):
+            _widen([cell for cell in self.cells.values() if cell.cell.reading == reading])
 
     def _start(self, assignment: Assignment) -> Assignment:
         self.cells[assignment.cell.name].begin(assignment)
         self.started[assignment.folder] = assignment
         return assignment
 
-    def _handed_out(self, cell: CellSearch) -> tuple[int, int]:
-        """Trials of the cell so far, then its batch size: the next trial goes to the cell with the lowest."""
+    def _turn(self, cell: CellSearch) -> tuple[bool, int, int]:
+        """The least comes first: the reading of record, then the cell with the fewest trials, then small batches."""
         confirms = sum(t.folder in self.started or cell.confirmed(t) for t in cell.confirm())
-        return len(cell.trials) + confirms, cell.cell.batch_size
+        return cell.cell.reading != RECORD, len(cell.trials) + confirms, cell.cell.batch_size
+
+
+def _widen(cells: Sequence[CellSearch]) -> None:
+    searching = [cell for cell in cells if cell.searching]
+    while searching and all(cell.searched for cell in searching):
+        if searching[0].rounds >= boundary.ROUNDS or not any(cell.wants_widening for cell in searching):
+            for cell in cells:
+                cell.settle()
+            return
+        for cell in searching:
+            cell.add_round()

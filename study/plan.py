@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, prod
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from search_spaces import Choice, Float, Range, spaces
+from study.cell_name import RECORD, CellName
 from study.scaling import Scaled, is_scaled, scaled, whole
 from study.spec import Spec
 from trainables.config import TrialConfig, flatten, merge, unflatten
@@ -25,7 +26,7 @@ SEARCH_SEEDS = 10_000  # Confirm trials take training seeds below this, search t
 
 @dataclass(frozen=True)
 class Cell:
-    """An arm at a batch size. `fixed` and `space` are keyed as everywhere (`optimizer/gamma`).
+    """An arm at a batch size in a reading. `fixed` and `space` are keyed as everywhere (`optimizer/gamma`).
 
     A `repeat` above 0 is another, independent search of the same cell: it separates search luck from seed luck.
     """
@@ -35,11 +36,17 @@ class Cell:
     fixed: Mapping[str, Any]
     space: Mapping[str, Range]
     repeat: int = 0
+    reading: str = RECORD
 
     @property
     def name(self) -> str:
-        """`sgd/32`, and `sgd~1/32` for its first repeat: no arm's name has a ~."""
-        return f"{self.arm}~{self.repeat}/{self.batch_size}" if self.repeat else f"{self.arm}/{self.batch_size}"
+        """`sgd/32`, or as `study.cell_name` says."""
+        return str(CellName(self.arm, self.batch_size, self.reading, self.repeat))
+
+    @property
+    def where(self) -> str:
+        """Where the spec states it, for messages."""
+        return f"arms/{self.arm}" if self.reading == RECORD else f"readings/{self.reading}/arms/{self.arm}"
 
     @property
     def biased(self) -> str:
@@ -53,7 +60,7 @@ class Cell:
         try:
             return TrialConfig.model_validate(unflatten({**self.fixed, **values, "seed": seed}))
         except ValidationError as error:
-            raise explain(error).under(f"arms/{self.arm}") from None
+            raise explain(error).under(self.where) from None
 
     @property
     def typical(self) -> TrialConfig:
@@ -82,33 +89,99 @@ def search_seed(spec: Spec, number: int) -> int:
 
 
 def cells(spec: Spec) -> list[Cell]:
-    """Every cell of the spec, in its order, then repeats. Raises Refused for a setting or range outside its domain."""
-    plan = [_cell(spec, arm, n) for arm in spec.arms for n in spec.batch_sizes]
+    """Every cell of the spec: of record in its order, then of each reading, then repeats.
+
+    Raises Refused for a setting or range outside its domain.
+    """
+    plan = [
+        _cell(spec, arm, n, reading)
+        for reading in (RECORD, *spec.readings)
+        for arm in spec.arms
+        for n in spec.batch_sizes
+    ]
     return plan + [
         replace(cell, repeat=number) for cell in plan for number in range(1, spec.search.repeat.get(cell.name, 1))
     ]
 
 
-def _cell(spec: Spec, arm: str, n: int) -> Cell:
-    """The arm at batch size `n`. Raises Refused."""
-    given, follows = _given(spec, arm, n)
+def chosen(plan: Sequence[Cell], asked: str | None) -> list[Cell]:
+    """The cells of record, and of the readings `asked` for: all (None), `none`, or names joined by commas.
+
+    Raises Refused for a reading that the plan does not have.
+    """
+    known = list(dict.fromkeys(cell.reading for cell in plan if cell.reading != RECORD))
+    wanted = {None: known, "all": known, "none": []}.get(asked, (asked or "").split(","))
+    remedy = f"all, none, or some of {', '.join(known)}" if known else "this spec has none; leave it out"
+    for name in wanted:
+        if name not in known:
+            raise Refused("--readings", name, "is no reading of this spec", remedy)
+    return [cell for cell in plan if cell.reading in (RECORD, *wanted)]
+
+
+def _tree(spec: Spec, arm: str, reading: str) -> dict[str, Any]:
+    """The arm laid on the base, and the reading on both."""
+    over = spec.readings.get(reading, {})
+    common = {key: value for key, value in over.items() if key not in ("arms", "confirm")}
+    return _laid(_laid(merge(spec.base, spec.arms[arm]), common), over.get("arms", {}).get(arm, {}))
+
+
+def _laid(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`merge`, but that another scale by batch size does not keep the exponent of the one below."""
+    merged = merge(under, over)
+    for path, _ in flatten(over):
+        *parents, key = path.split("/")
+        at, above = merged, over
+        for parent in parents:
+            at, above = at[parent], above[parent]
+        if key == "scale" and "exponent" not in above:
+            at.pop("exponent", None)
+    return merged
+
+
+def stated(spec: Spec) -> dict[str, Any]:
+    """What the reading of record has for each leaf that another reading sets, by the path there.
+
+    A leaf under `arms/ARM/` is that arm's, any other the baseline arm's.
+    """
+    paths = dict.fromkeys(path for over in spec.readings.values() for path, _ in flatten(over))
+    found: dict[str, Any] = {}
+    for path in paths:
+        part, _, rest = path.partition("/")
+        arm, key = rest.split("/", 1) if part == "arms" else (spec.baseline.arm, path)
+        known = _known(spec, arm)
+        keys = [key.removesuffix("scale") + each for each in ("scale", "exponent")] if key.endswith("/scale") else [key]
+        found |= {path.removesuffix(key) + each: known[each] for each in keys if each in known}
+    return found
+
+
+def _known(spec: Spec, arm: str) -> dict[str, Any]:
+    """Every leaf of the arm in the reading of record, at the baseline's batch size."""
+    cell = _cell(spec, arm, spec.baseline.batch_size, RECORD)
+    return {**cell.typical.flat(), **dict(flatten(_tree(spec, arm, RECORD)))}
+
+
+def _cell(spec: Spec, arm: str, n: int, reading: str) -> Cell:
+    """The arm at batch size `n` in the reading. Raises Refused."""
+    where = Cell(arm, n, {}, {}, reading=reading).where
+    tree = _tree(spec, arm, reading)
+    given, follows = _given(spec, tree, where, n)
     own = {key: value for key, value in given.items() if isinstance(value, Float | Choice)}
     fixed = {key: value for key, value in given.items() if key not in own}
-    ranges = {**_offered(spec, arm, n, given), **own}
+    ranges = {**_offered(spec, tree, where, n, given), **own}
     if own and not spec.search.trials:
-        raise Refused(f"arms/{arm}/{next(iter(own))}", "a range", "search/trials is 0", "fix the value, or search")
+        raise Refused(f"{where}/{next(iter(own))}", "a range", "search/trials is 0", "fix the value, or search")
     space = {key: range_ for key, range_ in ranges.items() if key not in fixed}
-    _check_ranges(space, fixed, arm)
+    _check_ranges(space, fixed, where)
     if spec.search.sampler.discrete:
-        _check_choices(space, arm, spec.search.sampler.name)
-    cell = Cell(arm, n, fixed, space)
+        _check_choices(space, where, spec.search.sampler.name)
+    cell = Cell(arm, n, fixed, space, reading=reading)
     repeats = spec.search.repeat.get(cell.name, 1)
     if repeats > 1 and not space:
         raise Refused(f"search/repeat/{cell.name}", repeats, "nothing is searched there", "leave it out")
     try:
         _check_domains(cell)
     except Refused as refused:
-        key = refused.field.removeprefix(f"arms/{arm}/")
+        key = refused.field.removeprefix(f"{where}/")
         if key not in follows:
             raise
         rule = f"{refused.rule}, at batch size {n} ({follows[key]})"
@@ -117,50 +190,50 @@ def _cell(spec: Spec, arm: str, n: int) -> Cell:
     return cell
 
 
-def _given(spec: Spec, arm: str, n: int) -> tuple[dict[str, Any], dict[str, Scaled]]:
+def _given(spec: Spec, tree: Mapping[str, Any], where: str, n: int) -> tuple[dict[str, Any], dict[str, Scaled]]:
     """What the spec says of the arm, by key, at batch size `n`; and those of them that follow the batch size."""
-    given = dict(_leaves(merge(spec.base, spec.arms[arm]), f"arms/{arm}"))
+    given = dict(_leaves(tree, where))
     if "optimizer/name" not in given:
-        raise Refused(f"arms/{arm}/optimizer/name", None, "an arm has an optimizer", "add optimizer: {name: …}")
+        raise Refused(f"{where}/optimizer/name", None, "an arm has an optimizer", "add optimizer: {name: …}")
     given |= {"batch_size": n, "threads": spec.resources.cpus}
     follows = {key: value for key, value in given.items() if isinstance(value, Scaled)}
     return given | {key: value.at_size(n, whole(key, given)) for key, value in follows.items()}, follows
 
 
-def _offered(spec: Spec, arm: str, n: int, given: Mapping[str, Any]) -> dict[str, Range]:
+def _offered(spec: Spec, tree: Mapping[str, Any], where: str, n: int, given: Mapping[str, Any]) -> dict[str, Range]:
     """The usual ranges of the arm's optimizer and tricks; none where nothing is searched."""
-    tricks = spec.base.get("trick", {}) | spec.arms[arm].get("trick", {})
-    names = [name for name in (given["optimizer/name"], *tricks) if name in spaces] if spec.search.trials else []
-    return {key: range_ for name in names for key, range_ in spaces.get(name)(n, _epochs(given, arm)).items()}
+    plugins = (given["optimizer/name"], *tree.get("trick", {})) if spec.search.trials else ()
+    names = [name for name in plugins if name in spaces]
+    return {key: range_ for name in names for key, range_ in spaces.get(name)(n, _epochs(given, where)).items()}
 
 
-def _check_ranges(space: Mapping[str, Range], fixed: Mapping[str, Any], arm: str) -> None:
+def _check_ranges(space: Mapping[str, Range], fixed: Mapping[str, Any], where: str) -> None:
     for key in space:
         inside = {path.removeprefix(f"{key}/"): value for path, value in fixed.items() if path.startswith(f"{key}/")}
         if inside:
             remedy = "a range is {low: …, high: …, log: true} or {choices: [ … ]}"
-            raise Refused(f"arms/{arm}/{key}", inside, "is neither a value nor a range", remedy)
+            raise Refused(f"{where}/{key}", inside, "is neither a value nor a range", remedy)
         if key.startswith("data/") and key != "data/augment":
-            raise Refused(f"arms/{arm}/{key}", "a range", "the data are the same for every trial of a cell", "fix it")
+            raise Refused(f"{where}/{key}", "a range", "the data are the same for every trial of a cell", "fix it")
 
 
-def _check_choices(space: Mapping[str, Range], arm: str, sampler: str) -> None:
+def _check_choices(space: Mapping[str, Range], where: str, sampler: str) -> None:
     """Raises Refused where a sampler that tries every combination would meet a range of numbers, or too many."""
     for key, range_ in space.items():
         if isinstance(range_, Float):
             rule = f"the sampler {sampler} tries every combination, and a range of numbers has no end of them"
             remedy = "fix it, or write {choices: [ … ]}"
-            raise Refused(f"arms/{arm}/{key}", f"from {range_.ends()[0]:g} to {range_.ends()[1]:g}", rule, remedy)
+            raise Refused(f"{where}/{key}", f"from {range_.ends()[0]:g} to {range_.ends()[1]:g}", rule, remedy)
     combinations = prod(len(range_.choices) for range_ in space.values() if isinstance(range_, Choice))
     if combinations > MOST_COMBINATIONS:
         rule = f"a grid has at most {MOST_COMBINATIONS:,} combinations"
-        raise Refused(f"arms/{arm}", combinations, rule, "offer fewer choices, or use another sampler")
+        raise Refused(where, combinations, rule, "offer fewer choices, or use another sampler")
 
 
-def _epochs(given: Mapping[str, Any], arm: str) -> int:
+def _epochs(given: Mapping[str, Any], where: str) -> int:
     epochs = given.get("epochs")
     if isinstance(epochs, bool) or not isinstance(epochs, int | float) or epochs < 1 or epochs % 1:
-        raise Refused(f"arms/{arm}/epochs", epochs, "a whole number of at least 1 is wanted", "set base/epochs")
+        raise Refused(f"{where}/epochs", epochs, "a whole number of at least 1 is wanted", "set base/epochs")
     return int(epochs)  # 1e2 is a hundred
 
 
@@ -237,13 +310,13 @@ def load_data(plan: Iterable[Cell], known: dict[str, Splits] | None = None) -> d
         loaded[key] = known[key]
         if cell.space and not len(loaded[key].validation):
             raise Refused(
-                f"arms/{cell.arm}/data/validation", config.data.validation,
+                f"{cell.where}/data/validation", config.data.validation,
                 "leaves no image for the search to choose by", "hold out a fraction such as 0.2",
             )  # fmt: skip
         try:
             check_batch_sizes(config, len(loaded[key].train))
         except Refused as refused:
-            raise refused.under(f"arms/{cell.arm}") from None
+            raise refused.under(cell.where) from None
     return loaded
 
 

@@ -152,6 +152,6 @@ class Recorder:
 def _of(cell: Cell) -> dict[str, Any]:
     """The tags that a cell's run and those of its trials share."""
     return {
-        "cell": cell.name, "arm": cell.arm, "batch_size": cell.batch_size, "searched": tuple(cell.space),
-        "repeat": cell.repeat or None,
+        "cell": cell.name, "arm": cell.arm, "batch_size": cell.batch_size, "reading": cell.reading,
+        "searched": tuple(cell.space), "repeat": cell.repeat or None,
     }  # fmt: skip

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class ReportFiles:
     """The files of one report that the command line shows.
 
-    `page` is for a browser. `verdicts` is a CSV with a row a claim and the columns claim, status, effect, low, high,
-    unit and seeds; None where the report judges no claim.
+    `page` is for a browser. `verdicts` is a CSV with a row a claim and reading and the columns claim, status, effect,
+    low, high, unit, seeds and reading; None where the report judges no claim.
     """
 
     page: Path

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import tempfile
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from study import engine, versions
+from study.cell_name import RECORD, CellName
 from study.cost import Speed, costs, total
 from study.directory import Directory
 from study.environment import environment, git_commit
@@ -20,19 +22,20 @@ from study.fairness import unequal
 from study.ledger import Ledger
 from study.outcome import Count
 from study.patience import Gone, Patience
-from study.plan import Cell, cells, load_data
+from study.plan import Cell, cells, chosen, load_data, stated
 from study.progress import Display
 from study.recorder import Recorder
 from study.reports import ReportFiles, study_reports
 from study.schema import GAP_METRICS, CellEnd, Standing, Study, TrialEnd
 from study.search import CellSearch, pruning
 from study.spec import Spec
-from study.statistics import gap_table, winners_curse
+from study.statistics import gap_table, in_reading, winners_curse
 from study.storage import Storage, claim, mend, open_database, open_storage, shown
 from study.storage import passes as storage_passes
 from study.store import Store, default_uri, passes
 from study.text import last_line
 from study.work import Interrupted, Work
+from trainables.config import flatten
 from trainables.data import Splits
 from trainables.errors import Refused
 from trainables.train import resolve_device
@@ -50,9 +53,11 @@ class Prepared:
     speed: Speed = field(default_factory=Speed)
 
 
-def prepare(spec: Spec, machine: engine.Machine, shared: Prepared) -> tuple[list[Cell], dict[str, Splits]]:
-    """The study's cells and data. Raises Refused where it could not run on this machine."""
-    plan = cells(spec)
+def prepare(
+    spec: Spec, machine: engine.Machine, shared: Prepared, readings: str | None = None
+) -> tuple[list[Cell], dict[str, Splits]]:
+    """The study's cells in the `readings` asked for, and data. Raises Refused where it could not run here."""
+    plan = chosen(cells(spec), readings)
     splits = load_data(plan, shared.data)
     engine.check(spec.resources, machine)
     if machine.address is None:
@@ -63,15 +68,17 @@ def prepare(spec: Spec, machine: engine.Machine, shared: Prepared) -> tuple[list
 
 def run(
     spec: Spec, directory: Directory, machine: engine.Machine, tracking_uri: str | None, display: Display,
-    shared: Prepared | None = None, storage: str | None = None,
+    shared: Prepared | None = None, storage: str | None = None, readings: str | None = None,
 ) -> tuple[Store, list[ReportFiles]]:  # fmt: skip
     """Run or resume the study until every cell has its trials, then write gaps and reports; returns store and reports.
+
+    `readings`: those to run beside the reading of record (`study.plan.chosen`); the others wait for another run.
 
     Raises Refused before anything is stored, Interrupted after Ctrl-C, Failed when trials failed.
     """
     shared = shared or Prepared()
     directory.check(spec)
-    plan, splits = prepare(spec, machine, shared)
+    plan, splits = prepare(spec, machine, shared, readings)
     with directory.owned(spec), _as_one_message(directory):
         identity = directory.identity(tracking_uri, storage)
         database = open_shared(spec.name, identity)
@@ -87,7 +94,7 @@ def run(
         trained_by = former if ledger.done else versions.joined(former, versions.installed())
         if not ledger.done and (news := versions.news(former, versions.installed())):
             display.say(news)
-        results.retry(lambda: store.describe(described(spec, plan, trained_by)))
+        results.retry(lambda: store.describe(described(spec, cells(spec), trained_by)))
         recorder = results.retry(lambda: Recorder(store, ledger, git_commit(), results))
         place = shown(identity["storage"]) if database else str(directory.journal)
         search = Patience(f"the search's storage {place}", storage_passes, display.say)
@@ -104,7 +111,7 @@ def run(
             results.retry(lambda: store.describe(Standing(busy=round(work.share, 3))))
         results.retry(lambda: summarise(spec, plan, ledger, store))
         reports = results.retry(lambda: write_reports(store, directory))
-        if not any(cell.count().left > 0 for cell in ledger.cells.values()):
+        if len(plan) == len(cells(spec)) and not any(cell.count().left > 0 for cell in ledger.cells.values()):
             results.retry(lambda: store.describe(Standing(complete=True)))
     if work.failures:
         folder, reason = work.failures[0]
@@ -155,10 +162,8 @@ def summarise(spec: Spec, plan: Sequence[Cell], ledger: Ledger, store: Store) ->
         for run_id in beaten:
             store.tag(run_id, TrialEnd(superseded=True))
         trials = store.trials()
-    baseline = f"{spec.baseline.arm}/{spec.baseline.batch_size}"
-    table = gap_table(trials, baseline, [cell.name for cell in plan if not cell.repeat])
+    rows = _gaps(spec, plan, trials)
     known = store.runs("tags.phase = 'cell'")
-    rows = {f"{row['arm']}/{row['batch_size']}": row for row in table.to_dict("records")}
     for name, cell in ledger.cells.items():
         count, row = cell.count(), rows.get(name, {})
         metrics = {
@@ -177,6 +182,17 @@ def summarise(spec: Spec, plan: Sequence[Cell], ledger: Ledger, store: Store) ->
             untried=count.untried,
         )
         store.close(store.reopen(known[name, "cell", ""]), end, metrics, ok=True)
+
+
+def _gaps(spec: Spec, plan: Sequence[Cell], trials: pd.DataFrame) -> dict[str, dict[Hashable, Any]]:
+    """Each cell's row of its reading's gap table, by the cell's name."""
+    rows: dict[str, dict[Hashable, Any]] = {}
+    for reading in dict.fromkeys(cell.reading for cell in plan):
+        names = [CellName(cell.arm, cell.batch_size) for cell in plan if cell.reading == reading and not cell.repeat]
+        table = gap_table(in_reading(trials, reading), spec.baseline_in(RECORD), list(map(str, names)))
+        twins = (str(replace(name, reading=reading)) for name in names)
+        rows |= dict(zip(twins, table.to_dict("records"), strict=True))
+    return rows
 
 
 def _superseded(ledger: Ledger, trials: pd.DataFrame) -> list[str]:
@@ -206,14 +222,14 @@ def write_reports(store: Store, directory: Directory) -> list[ReportFiles]:
     return [report(store, directory.report) for report in study_reports()]
 
 
-def counts(directory: Directory) -> dict[str, Count]:
-    """Where each cell stands, without touching the study, which may be running."""
+def counts(directory: Directory, readings: str | None = None) -> dict[str, Count]:
+    """Where each cell in the `readings` stands, without touching the study, which may be running."""
     spec = directory.spec()
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "journal"
         copy.write_bytes(directory.journal.read_bytes() if directory.journal.exists() else b"")
         shared = open_shared(spec.name, directory.identity(None))
-        ledger = Ledger(shared or _mended(copy), spec, cells(spec))
+        ledger = Ledger(shared or _mended(copy), spec, chosen(cells(spec), readings))
         return {name: cell.count() for name, cell in ledger.cells.items()}
 
 
@@ -227,10 +243,11 @@ def described(spec: Spec, plan: Sequence[Cell], trained_by: Sequence[versions.Ve
     return Study(
         question=spec.question,
         claims=spec.claims,
-        baseline=f"{spec.baseline.arm}/{spec.baseline.batch_size}",
+        baseline=spec.baseline_in(RECORD),
         cells=tuple(cell.name for cell in plan if not cell.repeat),
+        readings={RECORD: stated(spec)} | {name: dict(flatten(sets)) for name, sets in spec.readings.items()},
         repeats=tuple(cell.name for cell in plan if cell.repeat),
-        unequal=unequal(plan),
+        unequal=unequal(cell for cell in plan if cell.reading == RECORD),
         spec=spec.dump(),
         versions=tuple(trained_by),
         environment=environment() | {"search seed": spec.search.seed, "confirm seeds": f"0–{spec.confirm.seeds - 1}"},

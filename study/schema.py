@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import Any, Literal, Self
 
+from study.cell_name import RECORD
 from trainables.errors import Refused
 
 FORMAT = 2
@@ -144,7 +145,8 @@ class Study(Tags):
 
     question: str = field(default="", metadata=tag(TEXT))
     baseline: str = field(default="", metadata=tag(TEXT))  # a cell
-    cells: tuple[str, ...] = field(default=(), metadata=tag(NAMES))  # as the spec orders them
+    cells: tuple[str, ...] = field(default=(), metadata=tag(NAMES))  # as the spec orders them, all readings
+    readings: Mapping[str, Any] = field(default_factory=dict, metadata=tag(TABLE))  # what each sets, by leaf path
     repeats: tuple[str, ...] = field(default=(), metadata=tag(NAMES))  # further searches of cells, `sgd~1/32`
     claims: tuple[str, ...] = field(default=(), metadata=tag(NAMES))  # that the report judges, in this order
     unequal: str = field(default="", metadata=tag(TEXT))  # says where arms search spaces of unequal size
@@ -176,6 +178,7 @@ class CellRun(Tags):
     cell: str = field(metadata=tag(TEXT))
     arm: str = field(metadata=tag(TEXT))
     batch_size: int = field(metadata=tag(WHOLE))
+    reading: str = field(default=RECORD, metadata=tag(TEXT))  # one without the tag is of record
     searched: tuple[str, ...] = field(default=(), metadata=tag(NAMES))
     repeat: int | None = field(default=None, metadata=tag(WHOLE))  # which further search of the cell, from 1
     phase: str = field(default="cell", metadata=tag(TEXT))

@@ -125,7 +125,7 @@ class CellSearch:
         hopeless = self.searched and self.settled and not confirms  # no search trial is worth confirming
         best = self.best()
         return Count(
-            total=self.budgets[-1] + (0 if hopeless else self.spec.confirm.seeds),
+            total=self.budgets[-1] + (0 if hopeless else self.spec.confirm_seeds(self.cell.reading)),
             done=states.count("complete"), running=states.count("running"), diverged=states.count("diverged"),
             failed=states.count("failed"), pruned=states.count("pruned"), best=best.value if best else None,
             edges=tuple(map(str, self.alarms())) if self.searched else (),
@@ -199,7 +199,7 @@ class CellSearch:
             values = self._values(best) if best else {}
             self._confirm = [
                 Assignment(self.cell, "confirm", seed, self.cell.config(values, seed))
-                for seed in range(self.spec.confirm.seeds)
+                for seed in range(self.spec.confirm_seeds(self.cell.reading))
             ]
         return self._confirm
 

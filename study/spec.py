@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from study import sources, yaml_core
+from study.cell_name import RECORD, CellName
 from study.pruners import NoPruner, Pruner, pruners
 from study.samplers import TPE, Sampler, samplers
 from study.sources import find
@@ -25,6 +26,7 @@ from trainables.plugins import OneOf, Registry
 from trainables.settings import BatchSize, Settings, about, nearest
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+KEPT_FREE = (RECORD, "none", "all")  # words that a reading is not called by
 ELSEWHERE = {
     "batch_size": "batch_sizes",
     "seed": "confirm/seeds and search/seed",
@@ -62,6 +64,34 @@ def _section(key: str, value: Any) -> Any:
 
 
 Partial = Annotated[dict[str, Any], BeforeValidator(_partial_config)]
+
+
+def _reading(given: Any) -> Any:
+    """A partial configuration, and beside it `arms` (what holds for some arms alone) and `confirm` (its own seeds)."""
+    if not isinstance(given, Mapping):
+        raise Refused("", given, "a mapping is wanted", "for example kaiming: {model: {init: kaiming}}")
+    reading = _partial_config({key: value for key, value in given.items() if key not in ("arms", "confirm")})
+    arms = given.get("arms") or {}
+    if not isinstance(arms, Mapping):
+        raise Refused("arms", arms, "a mapping of arms is wanted", "for example arms: {sgd: {optimizer: {lr: 0.1}}}")
+    for arm, part in arms.items():
+        try:
+            reading.setdefault("arms", {})[arm] = _partial_config(part)
+        except Refused as refused:
+            raise refused.under(f"arms/{arm}") from None
+    if "confirm" in given:
+        try:
+            reading["confirm"] = Confirm.model_validate(given["confirm"]).model_dump()
+        except ValidationError as error:
+            raise explain(error).under("confirm") from None
+        except Refused as refused:
+            raise refused.under("confirm") from None
+    if not reading:
+        raise Refused("", dict(given), "changes nothing", "name what this reading sets, or leave it out")
+    return reading
+
+
+Reading = Annotated[dict[str, Any], BeforeValidator(_reading)]
 
 
 claims: Registry[Any] = Registry("study.claims")
@@ -164,6 +194,28 @@ class Spec(Settings):
     search: Search = Search()
     confirm: Confirm = Confirm()
     resources: Resources = Resources()
+    readings: Annotated[
+        dict[Name, Reading], about("", "what the question's source leaves open, set otherwise: laid over base and arm")
+    ] = {}
+
+    @model_validator(mode="after")
+    def _readings_are_of_its_arms(self) -> Self:
+        for name, reading in self.readings.items():
+            if name in KEPT_FREE:
+                raise Refused(f"readings/{name}", reading, "this name has a meaning of its own", "choose another")
+            for arm in reading.get("arms", {}):
+                if arm not in self.arms:
+                    raise Refused(f"readings/{name}/arms", arm, "is no arm of this spec", nearest(arm, self.arms))
+        return self
+
+    def confirm_seeds(self, reading: str) -> int:
+        """Confirm trials of each cell in `reading`: the spec's number, unless the reading names its own."""
+        own: int = self.readings.get(reading, {}).get("confirm", {}).get("seeds", self.confirm.seeds)
+        return own
+
+    def baseline_in(self, reading: str) -> str:
+        """The name of the cell that every cell in `reading` is compared with."""
+        return str(CellName(self.baseline.arm, self.baseline.batch_size, reading))
 
     @model_validator(mode="after")
     def _baseline_is_a_cell(self) -> Self:

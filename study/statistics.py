@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from study.cell_name import RECORD, CellName
 from study.collapse import Collapse, collapse, sentences
 from study.intervals import DIFFERENCE, FRACTION, SEEDS, Estimate, interval, simultaneous
 from trainables.errors import Refused
@@ -63,6 +64,13 @@ def confirmed(trials: pd.DataFrame) -> pd.DataFrame:
     if "superseded" in trials:
         counts &= trials["superseded"] != "true"
     return trials[counts].drop_duplicates(["cell", "seed"], keep="last")
+
+
+def in_reading(trials: pd.DataFrame, reading: str) -> pd.DataFrame:
+    """The trials of one reading, their cells called as their twins of record, so that all else reads them alike."""
+    names = trials["cell"].map(lambda cell: CellName.parse(str(cell)))
+    here = names.map(lambda name: name.reading == reading).astype(bool)
+    return trials[here].assign(cell=names[here].map(lambda name: str(replace(name, reading=RECORD))))
 
 
 def trained(trials: pd.DataFrame) -> bool:

@@ -5,7 +5,7 @@ import yaml
 
 from search_spaces import Choice, Float
 from study.directory import Directory
-from study.plan import cells
+from study.plan import cells, chosen
 from study.sources import builtin
 from study.spec import Collection, Spec, load, parse
 from tests.study.commands import SMOKE
@@ -23,7 +23,7 @@ def test_every_built_in_spec_is_valid_and_survives_its_own_dump(name, scale):
     assert spec.question.endswith("?") or name == "smoke"
     assert parse(spec.dump(), "dump") == spec
     assert not {"extends", "small"} & set(yaml.safe_load(spec.dump()))
-    assert len(cells(spec)) == len(spec.arms) * len(spec.batch_sizes)
+    assert len(cells(spec)) == len(spec.arms) * len(spec.batch_sizes) * (1 + len(spec.readings))
     assert scale is None or not spec.resources.gpus
 
 
@@ -112,7 +112,7 @@ def test_a_twin_in_another_setting_would_be_seen(changed):
 def test_the_papers_studies_stand_on_its_setting_of_record(name):
     spec = load(name)
     resnet = spec.base["model"]["name"] == "resnet18"
-    for cell in cells(spec):
+    for cell in chosen(cells(spec), "none"):
         trial = cell.typical
         assert trial.model.init == ("torchvision" if resnet else "torch")
         assert trial.optimizer.momentum == (0 if name in LAWS else 0.9)
@@ -125,7 +125,7 @@ def test_the_papers_studies_stand_on_its_setting_of_record(name):
 @pytest.mark.parametrize("name", ["sweep", "strides", "figure-10", "section-3.1", "first-epoch", "section-5.2"])
 def test_the_rate_goes_through_the_papers_two_points(name):
     spec = load(name, overrides=["batch_sizes=[512, 8192]", "baseline/batch_size=512", "base/micro_batch=512"])
-    rates = {cell.batch_size: cell.typical.optimizer.lr for cell in cells(spec)}
+    rates = {cell.batch_size: cell.typical.optimizer.lr for cell in chosen(cells(spec), "none")}
     assert rates == {512: pytest.approx(0.005, rel=0.01), 8192: 0.05}
 
 
