@@ -58,10 +58,12 @@ def test_spec(tmp_path, overrides):
 
 
 def test_search_section(tmp_path):
-    """The README's second sample is a section of the first."""
-    whole = {**yaml.safe_load(samples()[0]), **yaml.safe_load(samples()[1])}
+    """The README's further samples are sections of the first."""
+    whole = {key: value for sample in samples() for key, value in yaml.safe_load(sample).items()}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(whole))
-    search = spec.load(str(tmp_path / "mine.yaml")).search
+    mine = spec.load(str(tmp_path / "mine.yaml"))
+    assert set(mine.readings) == {"kaiming", "momentum"}
+    search = mine.search
     assert search.trials == 20
     assert search.sampler.name == "tpe"
     assert search.widen
