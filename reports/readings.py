@@ -19,10 +19,10 @@ NOUNS = {
     "data/normalisation": "input scaling",
     "optimizer/momentum": "momentum",
     "optimizer/beta": "weight decay",
-    "optimizer/lr": "rate by batch size",
+    "optimizer/lr": "rate as",
     "optimizer/reading": "MCLR's medians",
 }
-BY_SIZE = {"linear": "∝ n", "sqrt": "∝ √n", "constant": "constant"}
+BY_SIZE = {"linear": "n", "sqrt": "n^0.5", "constant": "constant"}
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _choice(path: str, value: object) -> tuple[str, str]:
     if parts[-1] == "scale":
         return "/".join(parts[:-1]), BY_SIZE.get(str(value), "")
     if parts[-1] == "exponent":
-        return "/".join(parts[:-1]), f"∝ n^{value}"
+        return "/".join(parts[:-1]), f"n^{value}"
     return "/".join(parts), f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -157,7 +157,7 @@ def stated(spec: Spec) -> dict[str, Any]:
 def _known(spec: Spec, arm: str) -> dict[str, Any]:
     """Every leaf of the arm in the reading of record, at the baseline's batch size."""
     cell = _cell(spec, arm, spec.baseline.batch_size, RECORD)
-    return {**cell.typical.flat(), **dict(flatten(_tree(spec, arm, RECORD)))}
+    return {**dict(flatten(cell.typical.model_dump())), **dict(flatten(_tree(spec, arm, RECORD)))}
 
 
 def _cell(spec: Spec, arm: str, n: int, reading: str) -> Cell:

@@ -54,7 +54,7 @@ def chart(table: pd.DataFrame, unit: str) -> alt.VConcatChart:
     ).properties(width=width, height=HEIGHT)
     lines = list(dict.fromkeys(table["choice"]))
     cells = alt.Chart(table).encode(
-        x=alt.X("reading:N", sort=order, title="reading", axis=alt.Axis(labelAngle=-40, labelLimit=160)),
+        x=alt.X("reading:N", sort=order, title="reading", axis=alt.Axis(labelAngle=-40, labelLimit=160, labelOverlap=False)),
         y=alt.Y("choice:N", sort=lines, title=None, axis=alt.Axis(labelLimit=240, ticks=False, domain=False)),
     )
     below = alt.layer(

@@ -77,11 +77,11 @@ def test_the_sentence_says_what_turns_the_verdict(others: list[InReading], sente
                 "arms/sgd/optimizer/lr/at": 8192,
                 "arms/sgd/optimizer/lr/scale": "sqrt",
             },
-            {"rate by batch size": "∝ √n"},
+            {"rate as": "n^0.5"},
         ),
         (
             {"optimizer/lr/value": 0.05, "optimizer/lr/scale": "power", "optimizer/lr/exponent": 0.83},
-            {"rate by batch size": "∝ n^0.83"},
+            {"rate as": "n^0.83"},
         ),
         ({"confirm/seeds": 3, "model/dropout": 0.5}, {"dropout": "0.5"}),
         ({"schedule/name": "cosine"}, {"schedule/name": "cosine"}),
