@@ -53,8 +53,9 @@ def chart(table: pd.DataFrame, unit: str) -> alt.VConcatChart:
         base.mark_point(filled=True, size=110, opacity=1).encode(y=y, shape=shape, tooltip=tooltip),
     ).properties(width=width, height=HEIGHT)
     lines = list(dict.fromkeys(table["choice"]))
+    names = alt.Axis(labelAngle=-40, labelLimit=160, labelOverlap=False)
     cells = alt.Chart(table).encode(
-        x=alt.X("reading:N", sort=order, title="reading", axis=alt.Axis(labelAngle=-40, labelLimit=160, labelOverlap=False)),
+        x=alt.X("reading:N", sort=order, title="reading", axis=names),
         y=alt.Y("choice:N", sort=lines, title=None, axis=alt.Axis(labelLimit=240, ticks=False, domain=False)),
     )
     below = alt.layer(
