@@ -15,7 +15,7 @@ from reports.figures.drawn import Drawn, draw
 from reports.results import Results, read
 from reports.sections import Drawing, Section, judged, save_drawn, sketched, unknown, verdicts
 from reports.tables import environment, gap, missing
-from reports.tables.searched import lucky, pruning, searched
+from reports.tables.searched import lucky, pruning, searched, untried
 from reports.tables.tuned import tuned
 from study.reports import ReportFiles
 
@@ -67,6 +67,7 @@ def page(
         tuned=tuned(results),
         searched=searched(results),
         pruning=pruning(searched(results)),
+        untried=untried(searched(results)),
         lucky=lucky(results),
         missing=[*missing.sentences(results), *unknown(results)],
         drawn=drawn,

@@ -42,6 +42,7 @@ class Results:
     stated: Mapping[str, Any] = field(default_factory=dict)  # what the reading of record has in their place
     elsewhere: pd.DataFrame = field(default_factory=pd.DataFrame)  # the trials of the other readings
     reading_name: str = RECORD  # the reading whose trials these are
+    unequal: str = ""  # says where arms search spaces of unequal size
     store: Store | None = None  # to read further histories from
     _read: dict[str, pd.DataFrame] = field(default_factory=dict)  # histories by metric, once read
 
@@ -129,6 +130,7 @@ def read(store: Store) -> Results:
         claims=about.claims,
         store=store,
         summaries=summaries,
+        unequal=about.unequal,
         repeats=_repeats(repeats),
         confirmed_anywhere=confirmed(everything),
         readings={name: sets for name, sets in about.readings.items() if name != RECORD},

@@ -379,10 +379,12 @@ def _print_gaps(about: Study, trials: pd.DataFrame) -> None:
 
 
 def _print_alarms(store: Store) -> None:
-    """Where a search ended at the edge of what it was allowed to try."""
+    """Where a search ended at the edge of what it was allowed to try, and the choices that it never tried."""
     for cell, summary in store.summaries().items():
         if edges := "; ".join(summary.end.boundary):
             out.say(f"at the edge: {cell}: {edges}; a wider range, or search/widen: true, may find better")
+        if never := "; ".join(summary.end.untried):
+            out.say(f"never tried: {cell}: {never}; more trials, or the sampler grid, would")
 
 
 def _print_reports(reports: Iterable[ReportFiles]) -> None:

@@ -30,13 +30,13 @@ def unequal(plan: Iterable[Cell]) -> str:
     if len(arms) < 2:
         return ""
     sizes = "; ".join(f"{size} in {', '.join(names)}" for size, names in sorted(arms.items()))
-    return f"arms search spaces of unequal size with the same number of trials: {sizes}"
+    return f"Arms search spaces of unequal size with the same number of trials: {sizes}"
 
 
 def notes(spec: Spec, plan: Iterable[Cell]) -> list[str]:
     """What a user should know of the search before it runs: spaces of unequal size, grids that a budget cuts short."""
     plan = list(plan)
-    said = [f"warning: {sentence}"] if (sentence := unequal(plan)) else []
+    said = [f"warning: {sentence[:1].lower()}{sentence[1:]}"] if (sentence := unequal(plan)) else []
     for cell in plan if spec.search.sampler.discrete else []:
         combinations = points(cell.space)
         if cell.space and combinations is not None and spec.search.trials < combinations:

@@ -28,6 +28,7 @@ class Searched:
     curse: str  # that minus the confirm trials' mean
     edges: tuple[str, ...]  # where the best lies at the end of its range
     pruning: str
+    untried: tuple[str, ...] = ()  # searched choices with the values that no trial had
 
 
 def searched(results: Results) -> list[Searched]:
@@ -58,6 +59,7 @@ def _row(cell: str, results: Results, trials: pd.DataFrame, *, opens: bool) -> S
         curse=percent(curse.mean, curse.low, curse.high),
         edges=summary.end.boundary if summary else (),
         pruning=(summary.end.pruning if summary else "") or NONE,
+        untried=summary.end.untried if summary else (),
     )
 
 
@@ -71,6 +73,11 @@ def pruning(rows: list[Searched]) -> str:
     if len(groups) == 1:
         return f"{next(iter(groups))} in every cell."
     return "; ".join(f"{text} in {', '.join(cells)}" for text, cells in groups.items()) + "."
+
+
+def untried(rows: list[Searched]) -> str:
+    """Which choices no search trial had, cell by cell; empty where every choice was tried."""
+    return "; ".join(f"{row.arm}/{row.batch_size}: {', '.join(row.untried)}" for row in rows if row.untried)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 
 from reports.html import figures, page
 from reports.results import read
-from reports.tables.searched import lucky, pruning, searched
+from reports.tables.searched import lucky, pruning, searched, untried
 from reports.tables.words import percent
 from study.intervals import DIFFERENCE, interval
 from tests.reports.studies import MadeUp, invent
@@ -76,3 +76,18 @@ def test_the_page_shows_it(results):
     assert EDGE in text
     assert "winner's curse" in text
     assert "Search luck in sgd/32." in text
+
+
+def test_the_page_names_choices_that_were_never_tried_and_spaces_of_unequal_size(results):
+    assert untried(searched(results)) == ""
+    plain = page(results, [])
+    assert "Never tried" not in plain
+    assert "Unequal spaces" not in plain
+    summary = results.summaries["sgd/32"]
+    never = replace(summary, end=replace(summary.end, untried=("schedule/name = cosine, constant", "on = False")))
+    sentence = "Arms search spaces of unequal size with the same number of trials: 1 dimension in sgd; 2 in <lars>"
+    partly = replace(results, summaries={**results.summaries, "sgd/32": never}, unequal=sentence)
+    assert untried(searched(partly)) == "sgd/32: schedule/name = cosine, constant, on = False"
+    shown = page(partly, [])
+    assert "No search trial had these choices. sgd/32: schedule/name = cosine, constant, on = False." in shown
+    assert "2 in &lt;lars&gt;." in shown

@@ -25,7 +25,7 @@ def spec(*overrides):
 
 def test_arms_that_search_more_dimensions_than_others_are_named():
     assert unequal(cells(spec("arms/sgd/optimizer/beta=0"))) == (
-        "arms search spaces of unequal size with the same number of trials: 1 dimension in sgd; 2 dimensions in lars"
+        "Arms search spaces of unequal size with the same number of trials: 1 dimension in sgd; 2 dimensions in lars"
     )
 
 
