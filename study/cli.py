@@ -401,7 +401,7 @@ def _print_verdicts(file: Path) -> None:
     from study.cell_name import RECORD
 
     rows = pd.read_csv(file).to_dict("records")
-    more = ("reading",) if any(row["reading"] != RECORD for row in rows) else ()
+    more = ("reading",) if any(row.get("reading", RECORD) != RECORD for row in rows) else ()
     table = _table("claim", *more, "verdict", "effect", "95 % interval", "unit", left=("verdict", "unit", "reading"))
     for row in rows:
         effect, low, high = (f"{row[key]:.3g}" for key in ("effect", "low", "high"))

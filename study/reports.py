@@ -21,7 +21,7 @@ class ReportFiles:
     """The files of one report that the command line shows.
 
     `page` is for a browser. `verdicts` is a CSV with a row a claim and reading and the columns claim, status, effect,
-    low, high, unit, seeds and reading; None where the report judges no claim.
+    low, high, unit, seeds and (where there are several) reading; None where the report judges no claim.
     """
 
     page: Path

@@ -149,7 +149,7 @@ def test_a_study_of_format_1_is_complete_where_all_trials_ended_and_all_cells_we
     cell = store.open_run(None, "c", CellRun(cell="sgd/16", arm="sgd", batch_size=16), {}, None)
     for left, status, expected in ((0, "running", False), (1, "complete", False), (0, "complete", True)):
         store.close(cell, CellEnd(status=status), {}, ok=True)
-        monkeypatch.setattr(collections, "counts", lambda _, left=left: {"sgd/16": Count(total=3, done=3 - left)})
+        monkeypatch.setattr(collections, "counts", lambda *_, left=left: {"sgd/16": Count(total=3, done=3 - left)})
         assert collections.complete(directory, spec) == expected
 
 

@@ -24,6 +24,7 @@ from study.patience import Patience, passing
 from study.plan import Assignment, Cell, cells
 from study.progress import Display
 from study.recorder import Recorder
+from study.schema import CellRun, Tags, TrialRun
 from study.spec import Spec, load
 from study.store import Record
 from study.work import Work
@@ -79,8 +80,8 @@ class MemoryStore:
     def hold(self) -> None: ...
     def check(self) -> None: ...
 
-    def open_run(self, known: Any, name: str, tags: Any, _params: Any, _parent: Any) -> Record:
-        key = tags["cell"], tags["phase"], tags.get("config_hash", "")
+    def open_run(self, known: Any, name: str, run: CellRun, _params: Any, _parent: Any) -> Record:
+        key = run.cell, run.phase, run.config_hash if isinstance(run, TrialRun) else ""
         assert known is not None or key not in self.opened, f"{name} is there twice"
         self.opened[key] = name
         return Record("/".join(key))
@@ -88,10 +89,10 @@ class MemoryStore:
     def log(self, record: Record, rows: Any) -> None:
         self.rows.setdefault(record.run_id, {}).update({step: dict(row) for step, row in rows})
 
-    def close(self, record: Record, tags: Any, _metrics: Any, *, ok: bool, rows: Any = ()) -> None:
+    def close(self, record: Record, end: Tags, _metrics: Any, *, ok: bool, rows: Any = ()) -> None:
         assert ok
         self.log(record, rows)
-        self.closed[record.run_id] = dict(tags)
+        self.closed[record.run_id] = end.to_tags()
 
 
 def work_on(spec: Spec, plan: list[Cell], storage: Any, store: Any, folder: Path) -> Work:

@@ -93,7 +93,9 @@ LAST = [
 @pytest.mark.parametrize(("sampler", "name", "number", "params"), LAST, ids=[" ".join(row[:2]) for row in LAST])
 def test_the_last_of_many_suggestions_is_the_one_that_0_1_0_made(tmp_path, sampler, name, number, params):
     sizes = ["batch_sizes=[16]", "baseline/batch_size=16"] if name.endswith("/16") else []
-    spec = load("quickstart", overrides=[f"search/sampler={sampler}", f"search/trials={number + 1}", *sizes])
+    spec = load(
+        "quickstart", overrides=[f"search/sampler={sampler}", "search/window=4", f"search/trials={number + 1}", *sizes]
+    )
     (cell,) = [cell for cell in cells(spec) if cell.name == name]
     search = CellSearch(open_storage(tmp_path / "j"), spec, cell)
     while (trial := search.next_search()) is not None:

@@ -285,6 +285,8 @@ def _move(options: dict[str, Any], w: Tensor, g: Tensor, v: Tensor, h: Tensor) -
         reach = float(torch.linalg.vector_norm(d, math.inf))
         if reach * r_max * options["lr"] <= bound:
             return _move_freely(options, w, v, d, h, reach)
+    if beta:  # finite g + βw may be beyond the largest float, and a rate of 0 times infinity is no number
+        d.clamp_(-torch.finfo(d.dtype).max, torch.finfo(d.dtype).max)
     flat = h.amin() < options["floor"]
     free = radius(d, h, options["floor"])
     capped = free.amax() > r_max

@@ -327,3 +327,13 @@ def test_gauss_newton_without_logits_is_refused() -> None:
     optimizer = CBLR(model.parameters(), lr=0.1, curvature="gnb")
     with pytest.raises(ValueError, match=r'logits = None: curvature="gnb" draws labels.*backward\(loss, logits\)'):
         optimizer.backward(cross_entropy(model(x), y))
+
+
+def test_a_decay_that_overflows_the_gradient_gives_no_nan():
+    """Found by hypothesis: g + βw beyond the largest float, at a rate of 0."""
+    w = torch.nn.Parameter(torch.tensor([[3.3497059e38, 1.0]]))
+    optimizer = CBLR([w], lr=0.0, weight_decay=1.0, momentum=0.0, r_max=1.0, maximize=True)
+    w.grad = torch.tensor([[-5.3117704e36, 0.0]])
+    optimizer.state[w]["curvature"] = torch.zeros_like(w)
+    optimizer.step()
+    assert w.tolist() == [[pytest.approx(3.3497059e38), 1.0]]
