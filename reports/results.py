@@ -45,6 +45,7 @@ class Results:
     unequal: str = ""  # says where arms search spaces of unequal size
     store: Store | None = None  # to read further histories from
     _read: dict[str, pd.DataFrame] = field(default_factory=dict)  # histories by metric, once read
+    _readings: dict[str, Results] = field(default_factory=dict)  # the other readings by name, once made
 
     @property
     def trained(self) -> bool:
@@ -88,12 +89,18 @@ class Results:
 
     def reading(self, name: str) -> Results:
         """The study in another reading, its cells called as their twins of record; without curves and searches."""
+        if name not in self._readings:
+            self._readings[name] = self._in(name)
+        return self._readings[name]
+
+    def _in(self, name: str) -> Results:
         trials = in_reading(self.elsewhere, name)
         nothing = self.elsewhere.iloc[:0]
         return replace(
             self, trials=trials, gaps=gap_table(trials, self.baseline, self.cells),
             verdict=verdict(trials, self.baseline, self.cells), curves=self.curves.iloc[:0], summaries={}, repeats={},
-            confirmed_anywhere=confirmed(trials), readings={}, elsewhere=nothing, _read={}, reading_name=name,
+            confirmed_anywhere=confirmed(trials), readings={}, elsewhere=nothing, _read={}, _readings={},
+            reading_name=name,
         )  # fmt: skip
 
     @property
@@ -150,6 +157,6 @@ def _repeats(cells: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """`("sgd~1/32", "sgd~2/32")` → `{"sgd/32": ("sgd~1/32", "sgd~2/32")}`."""
     repeats: dict[str, tuple[str, ...]] = {}
     for cell in cells:
-        home = f"{arm_of(cell).rpartition('~')[0]}/{batch_size_of(cell)}"
+        home = str(CellName.parse(cell).home)
         repeats[home] = (*repeats.get(home, ()), cell)
     return repeats

@@ -78,6 +78,7 @@ def run(
     """
     shared = shared or Prepared()
     directory.check(spec)
+    whole = cells(spec)
     plan, splits = prepare(spec, machine, shared, readings)
     with directory.owned(spec), _as_one_message(directory):
         identity = directory.identity(tracking_uri, storage)
@@ -94,7 +95,7 @@ def run(
         trained_by = former if ledger.done else versions.joined(former, versions.installed())
         if not ledger.done and (news := versions.news(former, versions.installed())):
             display.say(news)
-        results.retry(lambda: store.describe(described(spec, cells(spec), trained_by)))
+        results.retry(lambda: store.describe(described(spec, whole, trained_by)))
         recorder = results.retry(lambda: Recorder(store, ledger, git_commit(), results))
         place = shown(identity["storage"]) if database else str(directory.journal)
         search = Patience(f"the search's storage {place}", storage_passes, display.say)
@@ -111,7 +112,7 @@ def run(
             results.retry(lambda: store.describe(Standing(busy=round(work.share, 3))))
         results.retry(lambda: summarise(spec, plan, ledger, store))
         reports = results.retry(lambda: write_reports(store, directory))
-        if len(plan) == len(cells(spec)) and not any(cell.count().left > 0 for cell in ledger.cells.values()):
+        if len(plan) == len(whole) and not any(cell.count().left > 0 for cell in ledger.cells.values()):
             results.retry(lambda: store.describe(Standing(complete=True)))
     if work.failures:
         folder, reason = work.failures[0]

@@ -89,15 +89,12 @@ def accuracies(trials: pd.DataFrame, cells: Sequence[str], metric: str = "test/a
 
 def arm_of(cell: str) -> str:
     """`"sgd/32"` → `"sgd"`."""
-    return cell.rpartition("/")[0]
+    return CellName.parse(cell).arm
 
 
 def batch_size_of(cell: str) -> int:
     """`"sgd/32"` → `32`."""
-    arm, _, size = cell.rpartition("/")
-    if not arm or not size.isdecimal():
-        raise Refused("cells", cell, "a cell is named ARM/BATCH_SIZE", "name it like 'sgd/32'")
-    return int(size)
+    return CellName.parse(cell).batch_size
 
 
 # The table

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import pandas as pd
 
 from study.ledger import Ledger
 from study.outcome import Outcome
@@ -73,3 +75,14 @@ def story(ledger: Ledger) -> dict[str, object]:
         )
         for name, cell in ledger.cells.items()
     }
+
+
+def confirm_trials(cells: Mapping[str, Sequence[float]]) -> pd.DataFrame:
+    """{cell: test accuracies by seed} as the store's trials."""
+    rows = [
+        {"cell": cell, "phase": "confirm", "seed": seed, "status": "complete"}
+        | {"test/accuracy": value, "val/accuracy": value}
+        for cell, values in cells.items()
+        for seed, value in enumerate(values)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)

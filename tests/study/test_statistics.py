@@ -24,6 +24,7 @@ from study.statistics import (
     verdict,
     winners_curse,
 )
+from tests.study.simulation import confirm_trials
 from trainables.errors import Refused
 
 FRACTIONS = st.lists(st.floats(0, 1), min_size=2, max_size=12)
@@ -221,17 +222,6 @@ def test_numbers_read_as_percentage_points_with_a_true_minus() -> None:
     assert describe(Estimate(-0.0123, -0.02, 0.001, 5)) == (
         "−1.23 percentage points (95 % interval −2.00 to +0.10, 5 seeds)"
     )
-
-
-def confirm_trials(cells):
-    """{cell: test accuracies by seed} as the store's trials."""
-    rows = [
-        {"cell": cell, "phase": "confirm", "seed": seed, "status": "complete"}
-        | {"test/accuracy": value, "val/accuracy": value}
-        for cell, values in cells.items()
-        for seed, value in enumerate(values)
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
 
 
 def test_the_winners_curse_is_what_the_best_trial_promised_too_much():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from reports.numerics.spread import luck, spread_ratio
+from tests.study.simulation import confirm_trials
 
 
 def test_spread_ratio_covers_the_true_ratio_as_often_as_it_says() -> None:
@@ -17,17 +17,6 @@ def test_spread_ratio_covers_the_true_ratio_as_often_as_it_says() -> None:
     assert 0.93 < np.mean([each.low < 2 < each.high for each in found]) < 0.97
     assert math.isnan(spread_ratio([1.0], [1.0, 2.0]).mean)
     assert math.isnan(spread_ratio([1.0, 1.0], [1.0, 2.0]).low)
-
-
-def confirm_trials(cells):
-    """{cell: test accuracies by seed} as the store's trials."""
-    rows = [
-        {"cell": cell, "phase": "confirm", "seed": seed, "status": "complete"}
-        | {"test/accuracy": value, "val/accuracy": value}
-        for cell, values in cells.items()
-        for seed, value in enumerate(values)
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
 
 
 def test_luck_splits_the_spread_into_searches_and_seeds():
