@@ -43,7 +43,7 @@ def crop_and_flip(images: Tensor, draws: Draws) -> Tensor:
 
 def layout(device: torch.device) -> torch.memory_format:
     """How images and weights lie in memory: with the channels last on a GPU, whose convolutions want it so."""
-    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+    return torch.channels_last
 
 
 class Batches:
