@@ -12,24 +12,26 @@ HEIGHT = 300
 
 
 def chart(table: pd.DataFrame, x: str, y: str, *, sizes: bool = True, log: bool = False, form: str = "~f",
-          rule: float | None = None) -> alt.LayerChart:  # fmt: skip
+          ratios: bool = False, rule: float | None = None) -> alt.LayerChart:  # fmt: skip
     """`table` has COLUMNS, its rows as in `reports.figures.seeds`.
 
-    `sizes`: x is a batch size, on a logarithmic axis; `rule`: a line at this height.
+    `sizes`: x is a batch size, on a logarithmic axis; `ratios`: it is a ratio, on one; `rule`: a line at this height.
     """
     lines, at = list(dict.fromkeys(table["line"])), sorted(set(table["x"]))
     if log:
         scale, axis = alt.Scale(type="log", nice=False, padding=12), look.LOG_AXIS
     else:
         scale, axis = alt.Scale(zero=False, nice=False, padding=12), alt.Axis(format=form, tickCount=6)
-    across = alt.Scale(nice=False, padding=16)
-    if sizes:
+    across, ticks = alt.Scale(nice=False, padding=16), alt.Axis(values=at, format="d", grid=False)
+    if ratios:
+        across, ticks = alt.Scale(type="log", nice=False, padding=16), look.LOG_AXIS
+    elif sizes:
         across = alt.Scale(type="log", base=2, nice=False, domain=[at[0] / 1.4, at[-1] * 1.4])
     colours = [look.COLOURS[number % len(look.COLOURS)] for number in range(len(lines))]
     shapes = [look.SHAPES[number % len(look.SHAPES)] for number in range(len(lines))]
     legend = alt.Legend() if len(lines) > 1 else None
     base = alt.Chart(table).encode(
-        x=alt.X("x:Q", title=x, scale=across, axis=alt.Axis(values=at, format="d", grid=False)),
+        x=alt.X("x:Q", title=x, scale=across, axis=ticks),
         color=alt.Color("line:N", scale=alt.Scale(domain=lines, range=colours), legend=legend),
     )
     mean = alt.Y("mean:Q", title=y, scale=scale, axis=axis)

@@ -162,6 +162,47 @@ def figure_3(how: str) -> World:
     return World("figure-3", (f"sgd/{IMAGES}",), trial, seeds=3)
 
 
+def bend(claim: str, how: str) -> World:
+    """Confirmed with a mean gradient and B near 400, refuted by the power -0.3 of n, undecided by noise."""
+    if claim == "figure-3-bend":
+        return _bent_step(how)
+    key, square = {"figure-4-bend": ("probe/stride/normalised/", False),
+                   "figure-7-bend": ("probe/loss_stride/normalised/", True)}[claim]  # fmt: skip
+    jitter = 0.5 if how == "undecided" else 0.003
+
+    def trial(arm: str, n: int, draw: np.random.Generator) -> list[Row]:
+        row: Row = {}
+        for at, layer in enumerate((*LAYERS, "all")):
+            mu, s = 0.15 * (1 + at), float(noise(3 * (1 + at), n))
+            level = mu**2 + s**2 if square else float(mean_size(mu, s))
+            if how == "refuted":
+                level = n**-0.3
+            row[key + layer] = 0.01 * level * math.exp(jitter * draw.normal())
+        return [row]
+
+    return World(claim, tuple(f"sgd/{4 * 2**k}" for k in range(10)), trial, seeds=5)
+
+
+def _bent_step(how: str) -> World:
+    sizes = [*(8 * 2**k for k in range(9)), IMAGES]
+    jitter = 0.5 if how == "undecided" else 0.003
+
+    def trial(arm: str, n: int, draw: np.random.Generator) -> list[Row]:
+        row: Row = {}
+        for at, layer in enumerate(LAYERS):
+            mu = 0.1 * np.abs(np.random.default_rng(at).normal(size=400))
+            sigma = 2.0 + np.random.default_rng(at + 50).random(400)
+            row[f"probe/gradient_law/noise_scale/{layer}"] = float((sigma**2).sum() / (mu**2).sum())
+            for size in sizes:
+                law = 0.001 * float(mean_size(mu, noise(sigma, size)).mean())
+                seen = 0.001 * size**-0.3 if how == "refuted" else law
+                row[f"probe/gradient_law/folded/{layer}/{size}"] = law
+                row[f"probe/gradient_law/measured/{layer}/{size}"] = seen * math.exp(jitter * draw.normal())
+        return [row]
+
+    return World("figure-3-bend", (f"sgd/{IMAGES}",), trial, seeds=4)
+
+
 # Single optimizers
 
 
@@ -369,6 +410,8 @@ def world(claim: str, how: str) -> World:
            "steps-to-target": steps_to_target, "curvature": curvature}  # fmt: skip
     if claim in own:
         return own[claim](how)
+    if claim.endswith("-bend"):
+        return bend(claim, how)
     if claim in ("figure-4", "figure-7", "section-5.1"):
         return power(claim, how)
     if claim in ("figure-11", "figure-12", "figure-13", "figure-14"):

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from trainables.optimizers import hessian_diagonal
 from trainables.optimizers.layerwise import EXCLUDED_LR, Batch, LayerWise
+from trainables.optimizers.memory import in_memory_order, side_by_side
 from trainables.optimizers.options import COUNT, FLAG, SHARE, Rule, one_of
 from trainables.optimizers.settings import Floor, LayerWiseSettings, RMax
 from trainables.optimizers.tensor_statistics import medians, thinned, wide
@@ -210,8 +211,12 @@ class CBLR(LayerWise):
         if old is None:
             self.state[p]["curvature"] = estimate.nan_to_num(0.0, 0.0, 0.0)
             return
-        whole = not (estimate.device.type == "cpu" and estimate.is_contiguous() and old.is_contiguous())
-        pieces = [(estimate, old)] if whole else zip(*(x.view(-1).split(PIECE) for x in (estimate, old)), strict=True)
+        whole = not (estimate.device.type == "cpu" and side_by_side(estimate, old))
+        pieces = (
+            [(estimate, old)]
+            if whole
+            else zip(*(torch.split(in_memory_order(x), PIECE) for x in (estimate, old)), strict=True)
+        )
         for new, h in pieces:
             if whole or not math.isfinite(float(torch.linalg.vector_norm(new, math.inf))):
                 new = torch.where(new.isfinite(), new, h)
@@ -234,9 +239,9 @@ class CBLR(LayerWise):
         tensors = [w, g, self._buffer(w), self.state[w]["curvature"]]
         if w.numel() == 0:
             return torch.zeros(3, dtype=torch.bool, device=w.device)
-        if w.device.type == "cpu" and all(x.is_contiguous() for x in tensors):
+        if w.device.type == "cpu" and side_by_side(*tensors):
             # Piece by piece, for temporaries that stay in cache cost nothing beside the arithmetic.
-            pieces = zip(*(torch.split(x.view(-1), PIECE) for x in tensors), strict=True)
+            pieces = zip(*(torch.split(in_memory_order(x), PIECE) for x in tensors), strict=True)
             return torch.stack([_move(options, *piece) for piece in pieces]).any(0)
         return _move(options, *tensors)
 

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainables.optimizers.memory import side_by_side
+
 _sgd: Any = getattr(torch, "_fused_sgd_", None)
 _adamw: Any = getattr(torch, "_fused_adamw_", None)
 ENABLED = _sgd is not None and _adamw is not None
@@ -22,15 +24,12 @@ LEAST_RATE = 1e-8
 LARGEST = 1e30
 
 
-def fits(w: Tensor, v: Tensor, g: Tensor, rate: Any = 1.0, reach: float = 0.0) -> bool:
-    """Whether a kernel is right for these: it walks all memory side by side, as float32."""
+def fits(*tensors: Tensor, rate: Any = 1.0, reach: float = 0.0) -> bool:
+    """Whether a kernel is right for a weight, its gradient and its buffers: it walks all memory side by side."""
     return (
         ENABLED
-        and w.dtype == torch.float32 == g.dtype
-        and w.device.type == "cpu"
-        and w.is_contiguous()
-        and v.is_contiguous()
-        and g.is_contiguous()
+        and all(x.dtype == torch.float32 and x.device.type == "cpu" for x in tensors)
+        and side_by_side(*tensors)
         and LEAST_RATE <= rate < math.inf
         and reach < LARGEST
     )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainables.optimizers import fused
+from trainables.optimizers.memory import side_by_side
 from trainables.optimizers.options import SHARE, Rule, at_least
 from trainables.optimizers.settings import Exclude, OptimizerSettings
 from trainables.optimizers.tensor_statistics import norms
@@ -88,7 +89,8 @@ class LAMB(TensorWise):
         if self._memory.numel() < sum(sizes) or self._memory.dtype != p.dtype or self._memory.device != p.device:
             self._memory = torch.empty(sum(sizes), dtype=p.dtype, device=p.device)
         parts = torch.split(self._memory[: sum(sizes)], sizes)
-        return [part.view(p.shape) for part, p in zip(parts, params, strict=True)]
+        pairs = zip(parts, params, strict=True)
+        return [part.as_strided(p.shape, p.stride()) if side_by_side(p) else part.view(p.shape) for part, p in pairs]
 
     def _moments(self, p: Tensor) -> dict[str, Any]:
         state: dict[str, Any] = self.state[p]
@@ -103,12 +105,13 @@ def _directions_one_by_one(
 ) -> list[Tensor]:
     directions = []
     for w, g, state, u in zip(params, grads, states, room, strict=True):
+        mean, square = state["mean"], state["mean_square"]
         # The kernel takes g - m, which could overflow.
-        if fused.fits(w, state["mean"], g) and float(torch.linalg.vector_norm(g)) < fused.LARGEST:
-            directions.append(fused.adam(u, w, state["mean"], state["mean_square"], g, options, state["step"]))
+        if fused.fits(w, mean, square, g, u) and float(torch.linalg.vector_norm(g)) < fused.LARGEST:
+            directions.append(fused.adam(u, w, mean, square, g, options, state["step"]))
             continue
-        mean = state["mean"].mul_(options["momentum"]).add_(g, alpha=1 - options["momentum"])
-        square = state["mean_square"].mul_(options["beta2"]).addcmul_(g, g, value=1 - options["beta2"])
+        mean.mul_(options["momentum"]).add_(g, alpha=1 - options["momentum"])
+        square.mul_(options["beta2"]).addcmul_(g, g, value=1 - options["beta2"])
         bias, bias2 = _biases(options, state)
         torch.sqrt(square, out=u).mul_(bias / bias2**0.5).add_(bias * options["eps"])
         torch.div(mean, u, out=u)

@@ -160,7 +160,7 @@ class LayerWise(TensorWise):
 def _move_one_by_one(batch: Batch, buffers: list[Tensor], momentum: float, rates: Tensor) -> None:
     reaches = batch.reach.tolist() if batch.weights[0].device.type == "cpu" else [math.inf] * len(buffers)
     for w, v, g, rate, reach in zip(batch.weights, buffers, batch.grads, scalars(rates), reaches, strict=True):
-        if momentum and fused.fits(w, v, g, rate, reach):
+        if momentum and fused.fits(w, v, g, rate=rate, reach=reach):
             fused.move(w, v, g, momentum, batch.beta, rate)
             continue
         add_scaled(v.mul_(momentum), g, rate)

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainables.optimizers.memory import in_memory_order, side_by_side
+
 Tensors = Sequence[Tensor]
 Array = np.ndarray[Any, Any]
 PIECE = 1 << 17  # A CPU takes this many entries at a time, which stay in a core's cache.
@@ -102,7 +104,8 @@ def _sum_of_ratios(a: Array, b: Array, beta: float, floor: float, room: Array) -
 
 def _pieces(a: Tensor, b: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
     """A few entries of each at a time."""
-    return zip(torch.split(a.detach().flatten(), PIECE), torch.split(b.detach().flatten(), PIECE), strict=True)
+    flatten = in_memory_order if side_by_side(a, b) else Tensor.flatten
+    return zip(*(torch.split(flatten(x.detach()), PIECE) for x in (a, b)), strict=True)
 
 
 def _array(x: Tensor) -> Array:

@@ -14,27 +14,40 @@ from trainables.optimizers import LAMB, LARS, fused
 SHAPES = [(40, 30), (7, 3, 3, 3), (50,)]
 
 
-def run(make: Callable[[list[nn.Parameter]], Any], enabled: bool, monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+def run(
+    make: Callable[[list[nn.Parameter]], Any],
+    enabled: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    layout: torch.memory_format,
+) -> list[Tensor]:
     monkeypatch.setattr(fused, "ENABLED", enabled)
     gen = torch.Generator().manual_seed(0)
-    params = [nn.Parameter(torch.randn(s, generator=gen)) for s in SHAPES]
+
+    def drawn(shape: tuple[int, ...]) -> Tensor:
+        x = torch.randn(shape, generator=gen)
+        return x.to(memory_format=layout) if x.ndim == 4 else x
+
+    params = [nn.Parameter(drawn(s)) for s in SHAPES]
     optimizer = make(params)
     for _ in range(20):
         for p in params:
-            p.grad = torch.randn(p.shape, generator=gen)
+            p.grad = drawn(tuple(p.shape))
         optimizer.step()
     return [p.detach() for p in params]
 
 
 @pytest.mark.skipif(not fused.ENABLED, reason="this torch has no such kernels")
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("beta", [0.0, 0.1])
 @pytest.mark.parametrize("rule", [LARS, LAMB])
-def test_kernel_and_plain_path_agree(rule: Any, beta: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernel_and_plain_path_agree(
+    rule: Any, beta: float, layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = []
     for name in ("move", "adam"):
         kernel = getattr(fused, name)
         monkeypatch.setattr(fused, name, lambda *args, kernel=kernel: (calls.append(1), kernel(*args))[1])
-    quick, plain = (run(lambda p: rule(p, 0.01, weight_decay=beta), on, monkeypatch) for on in (True, False))
+    quick, plain = (run(lambda p: rule(p, 0.01, weight_decay=beta), on, monkeypatch, layout) for on in (True, False))
     assert len(calls) == 20 * len(SHAPES)
     for a, b in zip(quick, plain, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
@@ -53,10 +66,10 @@ def test_lamb_turns_from_one_huge_gradient_to_its_opposite() -> None:
 
 def test_a_kernel_is_used_only_where_it_is_right() -> None:
     w, v, g = (torch.ones(4, 3, 2, 2) for _ in range(3))
-    assert fused.fits(w, v, g, 0.1) is fused.ENABLED
+    assert fused.fits(w, v, g, rate=0.1) is fused.ENABLED
     other = torch.ones(4, 3, 2, 2).to(memory_format=torch.channels_last)
     for wrong in [(other, v, g), (w, other, g), (w, v, other), (w.double(), v, g), (w, v, g.bfloat16())]:
-        assert not fused.fits(*wrong, 0.1)
+        assert not fused.fits(*wrong, rate=0.1)
     for rate, reach in [
         (0.0, 1.0),
         (1e-9, 1.0),
@@ -65,4 +78,4 @@ def test_a_kernel_is_used_only_where_it_is_right() -> None:
         (0.1, 1e31),
         (0.1, torch.nan),
     ]:
-        assert not fused.fits(w, v, g, rate, reach)
+        assert not fused.fits(w, v, g, rate=rate, reach=reach)
