@@ -183,6 +183,27 @@ def bend(claim: str, how: str) -> World:
     return World(claim, tuple(f"sgd/{4 * 2**k}" for k in range(10)), trial, seeds=5)
 
 
+def collapse(how: str) -> World:
+    """Confirmed where the entries of the mean gradient are normal, refuted where they are few, undecided by noise."""
+    sizes = [*(32 * 2**k for k in range(8)), IMAGES]
+
+    def trial(arm: str, n: int, draw: np.random.Generator) -> list[Row]:
+        row: Row = {}
+        for at, layer in enumerate(LAYERS):
+            mu = 0.2 * (1 + at) * np.abs(stats.norm.ppf((np.arange(800) + 0.5) / 800))
+            if how == "refuted":
+                mu[:780] = 0.0
+            row[f"probe/gradient_law/mu/{layer}"] = float(mu.mean())
+            row[f"probe/gradient_law/noise_scale/{layer}"] = float(16.0 * 800 / (mu**2).sum())
+            for size in sizes:
+                law = float(mean_size(mu, noise(np.full(800, 4.0), size)).mean())
+                jitter = 0.15 if how == "undecided" else 0.01
+                row[f"probe/gradient_law/measured/{layer}/{size}"] = law * math.exp(jitter * draw.normal())
+        return [row]
+
+    return World("collapse", (f"sgd/{IMAGES}",), trial, seeds=3)
+
+
 def _bent_step(how: str) -> World:
     sizes = [*(8 * 2**k for k in range(9)), IMAGES]
     jitter = 0.5 if how == "undecided" else 0.003
@@ -406,7 +427,7 @@ def first_epoch(claim: str, how: str) -> World:
 def world(claim: str, how: str) -> World:
     """The claim's study in which it comes out like this."""
     own = {"figure-1": figure_1, "figure-2": figure_2, "figure-3": figure_3, "figure-5": figure_5, "figure-8": figure_8,
-           "figure-9": figure_9, "section-4.2": section_4_2, "section-5.2": section_5_2,
+           "figure-9": figure_9, "collapse": collapse, "section-4.2": section_4_2, "section-5.2": section_5_2,
            "steps-to-target": steps_to_target, "curvature": curvature}  # fmt: skip
     if claim in own:
         return own[claim](how)

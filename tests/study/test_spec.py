@@ -67,11 +67,11 @@ def test_the_small_section_gives_the_twin_that_was_a_file_of_its_own():
 
 BEYOND = {"fixed-steps", "steps-to-target", "nesterov"}  # the only studies with claims that are not the paper's
 PAPER = [name for name in STUDIES if load(name).claims and name not in BEYOND]
-LAWS = {"figure-3", "figure-9", "strides", "figure-4", "figure-7", "section-5.1"}
+LAWS = {"collapse", "figure-3", "figure-9", "strides", "figure-4", "figure-7", "section-5.1"}
 # A small machine's size decides the net's width, the images and what is counted in them; all else is the setting.
 SIZE = re.compile(
     r"name|batch_sizes|baseline/batch_size|confirm/seeds|search/trials|resources/.+|base/(micro_batch|precision)"
-    r"|(base|arms/[^/]+)/(model/width|data/(train_size|test_size|validation|split_seed)|epochs(/value|/at)?"
+    r"|(base|arms/[^/]+|readings/[^/]+)/(model/width|data/(train_size|test_size|validation|split_seed)|epochs(/value|/at)?"
     r"|optimizer/lr/at|schedule/warmup_epochs(/value|/at)?|trick/\w+/(batch_size|epochs|every))"
 )
 
@@ -284,7 +284,7 @@ def test_the_built_in_collections_cover_their_claims(name, scale):
     judged = {claim for spec in collection.load().values() for claim in spec.claims} | set(collection.claims)
     figures = {f"figure-{n}" for n in range(1, 17)} | {"section-3.1", "section-4.2", "section-5.1", "section-5.2"}
     corrected = {f"figure-{n}-bend" for n in (3, 4, 7)}
-    beyond = {"fixed-steps", "steps-to-target", "nesterov", "remedies", "attempts"}
+    beyond = {"fixed-steps", "steps-to-target", "nesterov", "remedies", "attempts", "collapse"}
     assert judged == (figures | corrected if name == "paper" else beyond)
     for claim in judged - corrected:
         alone = load(claim, scale=scale)
