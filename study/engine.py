@@ -17,7 +17,9 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,12 +40,16 @@ import torch
 from ray import tune
 from ray._private import ray_constants
 from ray._private.services import find_bootstrap_address
+from ray.util import placement_group, remove_placement_group
 
+from study.last_words import kept, summary
 from study.outcome import Outcome
 from study.plan import Assignment, data_key
 from study.private_ray import private_environment, private_folder
+from study.room import Node, room, short
 from study.spec import Resources
-from study.text import first_line
+from study.text import duration, first_line
+from study.watch import Watch
 from trainables.checkpoint import CheckpointedTrial, Progress
 from trainables.config import TrialConfig
 from trainables.data import Splits
@@ -51,6 +57,8 @@ from trainables.errors import Refused
 
 REPORT_SECONDS = 0.5  # A trial reports no more often than this, for each report costs milliseconds.
 MUSTER_SECONDS = 15.0  # The first workers wait for one another, but no longer.
+LOOK_SECONDS = 1.0  # between two looks for trials that are silent
+GROW_SECONDS = 600.0  # for an autoscaler to bring the first machine on which a trial fits
 MAX_DEATHS = 4  # A trial whose worker has died so often in one run has failed.
 
 
@@ -63,6 +71,7 @@ class Source(Protocol):
     def started(self, assignment: Assignment) -> None: ...
     def report(self, folder: str, rows: list[tuple[int, dict[str, float]]]) -> Outcome | None: ...
     def note(self, seconds: float, warning: str | None) -> None: ...
+    def say(self, text: str) -> None: ...
     def end(self, folder: str, outcome: Outcome) -> None: ...
 
 
@@ -90,10 +99,15 @@ class Muster:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / f"called-{worker}").touch()
 
-    def present(self) -> None:
-        """This one has come."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / f"present-{uuid.uuid4().hex}").touch()
+    def present(self) -> str | None:
+        """This one has come. What went wrong if it cannot say so: its machine cannot write in the study's directory."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / f"present-{uuid.uuid4().hex}").touch()
+        except OSError as error:
+            place = f"{socket.gethostname()} cannot write in {self.folder.parent.parent} ({error.strerror})"
+            return f"{place}: trials there run without checkpoints; give a --dir that every machine can write"
+        return None
 
     def wait(self) -> None:
         """Until all that were called are present, once; not for long."""
@@ -110,32 +124,40 @@ class Muster:
 class RayTrial(tune.Trainable):  # type: ignore[misc]
     """A trial as Tune drives it: a `step` is an epoch, or as many short ones as fit into REPORT_SECONDS.
 
-    The actor is reused, so a new trial costs milliseconds.
+    The first one only says that the worker is at work, and where: should it hang, that is known. The actor is reused,
+    so a new trial costs milliseconds.
     """
 
     def setup(self, config: dict[str, Any], splits: Mapping[str, Splits]) -> None:
         self.splits = splits
         self.muster = Muster(Path(config["muster"]))
-        self.muster.present()
+        self.unwritable = self.muster.present()
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.request = new_config
         self.trial: CheckpointedTrial | None = None
+        self.begun = False
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return True
 
     def step(self) -> dict[str, Any]:
+        if not self.begun:
+            self.begun = True
+            return {"progress": Progress("running", [], warning=self.unwritable), "epochs": (), "done": False}
+        clock = [time.monotonic()]
         try:
-            began = time.monotonic()
             progress: Progress | Outcome = self._advance()
-            while progress.status == "running" and time.monotonic() - began < REPORT_SECONDS:
+            clock.append(time.monotonic())
+            while progress.status == "running" and clock[-1] - clock[0] < REPORT_SECONDS:
                 progress = progress.then(self._advance())
+                clock.append(time.monotonic())
         except Exception:  # whatever it is belongs into this trial's record, not into the whole study's end
             progress = Outcome("failed", reason=traceback.format_exc(limit=-6))
+        epochs = tuple(later - sooner for sooner, later in pairwise(clock))  # seconds of each
         self.muster.wait()
-        return {"progress": progress, "done": progress.status != "running"}
+        return {"progress": progress, "epochs": epochs, "done": progress.status != "running"}
 
     def _advance(self) -> Progress:
         if self.trial is None:
@@ -178,6 +200,19 @@ class Halt(tune.Stopper):  # type: ignore[misc]
         return self.searcher.error is not None
 
 
+class Watchman(tune.Callback):  # type: ignore[misc]
+    """Lets the searcher look at Tune's trials at each of its rounds, and know which worker reports from where."""
+
+    def __init__(self, searcher: TuneSearcher) -> None:
+        self.searcher = searcher
+
+    def on_step_begin(self, iteration: int, trials: list[tune.experiment.Trial], **info: Any) -> None:  # noqa: ARG002
+        self.searcher.look(trials)
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:  # noqa: ARG002
+        self.searcher.places[str(trial.temporary_state.ray_actor)] = _place(result)
+
+
 class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
     """Tune's view of the source. Tune's trial ids live only here.
 
@@ -197,6 +232,29 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
         self.again: list[Assignment] = []
         self.deaths: Counter[str] = Counter()  # by folder
         self.stopped: dict[str, Outcome] = {}
+        self.watch = Watch(source.say)
+        self.looked = 0.0
+        self.places: dict[str, str] = {}  # by worker
+        self.trials: dict[str, tune.experiment.Trial] = {}  # Tune's own, of those handed out
+        self.known = 0  # so many of Tune's were seen
+
+    @_callback
+    def look(self, trials: list[tune.experiment.Trial]) -> None:
+        """Kill the workers that have been silent for too long: Tune then hears of their deaths."""
+        self.trials |= {trial.trial_id: trial for trial in trials[self.known :] if trial.trial_id in self.handed}
+        self.known = len(trials)
+        if time.monotonic() - self.looked < LOOK_SECONDS:
+            return
+        self.looked = time.monotonic()
+        workers = {}
+        for trial_id, trial in self.trials.items():
+            if (worker := trial.temporary_state.ray_actor) is not None:
+                assignment = self.handed[trial_id]
+                workers[assignment.folder] = worker
+                place = self.places.get(str(worker), "a worker that has not said where it is")
+                self.watch.begin(assignment.folder, assignment.cell.name, place)
+        for folder in self.watch.overdue():
+            ray.kill(workers[folder])
 
     @_callback
     def suggest(self, trial_id: str) -> Any:
@@ -225,11 +283,14 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
     def on_report(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Hand on what a trial reports; True if the trial should stop."""
         progress = result.get("progress")
-        if isinstance(progress, Progress) and trial_id in self.handed:
-            self.source.note(progress.seconds, progress.warning)
-            outcome = self.source.report(self.handed[trial_id].folder, progress.rows)
-            if outcome is not None:
-                self.stopped[trial_id] = outcome
+        if trial_id in self.handed:
+            folder = self.handed[trial_id].folder
+            self.watch.heard(folder, _place(result), result.get("epochs", ()))
+            if isinstance(progress, Progress):
+                self.source.note(progress.seconds, progress.warning)
+                outcome = self.source.report(folder, progress.rows) if progress.rows else None
+                if outcome is not None:
+                    self.stopped[trial_id] = outcome
         return trial_id in self.stopped
 
     @_callback
@@ -237,15 +298,20 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
         if trial_id not in self.handed:
             return
         assignment = self.handed.pop(trial_id)
+        self.watch.end(assignment.folder)
+        tune_trial = self.trials.pop(trial_id, None)
         progress = (result or {}).get("progress")
         if trial_id in self.stopped:
             outcome = self.stopped.pop(trial_id)
         elif error or progress is None:
+            said = _noted(tune_trial)
             self.deaths[assignment.folder] += 1
             if self.deaths[assignment.folder] < MAX_DEATHS:
+                self.source.note(0.0, f"a worker died ({summary(said)}); its trial is handed out again")
                 self.again.append(assignment)
                 return
-            outcome = Outcome("failed", reason="the worker process died, again and again")
+            reason = f"{kept(said)}\nthe worker process died {MAX_DEATHS} times, at last with: {summary(said)}"
+            outcome = Outcome("failed", reason=reason.strip())
         elif isinstance(progress, Outcome):
             outcome = progress
         elif progress.status == "running":
@@ -265,6 +331,20 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
         """Nothing."""
 
 
+def _noted(trial: tune.experiment.Trial | None) -> str:
+    """What Ray knows of the death of the trial's worker, as Tune has just noted it; empty where it has not."""
+    try:
+        noted = Path(trial.error_file).read_text() if trial is not None and trial.error_file else ""
+    except OSError:
+        return ""
+    return noted.rpartition("Failure # ")[2].partition("\n")[2]
+
+
+def _place(result: Mapping[str, Any]) -> str:
+    """Where a report comes from, for people."""
+    return f"process {result.get('pid', '?')} of {result.get('hostname', 'some node')} ({result.get('node_ip', '?')})"
+
+
 def _last(progress: Progress) -> dict[str, float]:
     """What a trial is judged by: its last epoch's validation and its test metrics."""
     row = progress.rows[-1][1] if progress.rows and progress.status == "complete" else {}
@@ -276,11 +356,15 @@ def check(resources: Resources, machine: Machine) -> None:
     if machine.address is None:
         if resources.gpus and not torch.cuda.is_available():
             raise Refused("resources/gpus", resources.gpus, "this machine has no GPU", "set it to 0, or give --address")
-        return
-    try:
-        _knock(machine.address)
-    except OSError as error:
-        raise _nobody(machine.address, error) from None
+        here = Node("this machine", len(os.sched_getaffinity(0)), torch.cuda.device_count())
+        if machine.slots is not None:  # who states them may want more trials than cores
+            here = replace(here, cpus=max(here.cpus, machine.slots * resources.cpus))
+        refusal = short(resources, [here], "lower it, or give --address; --slots 1 lets a trial share the cores")
+    else:
+        nodes = _nodes() if ray.is_initialized() else _nodes_at(machine.address)
+        refusal = None if _may_grow() else short(resources, nodes, "lower it, or let such a machine join the cluster")
+    if refusal is not None:
+        raise refusal
 
 
 def run(
@@ -299,16 +383,15 @@ def run(
     with connected(splits.values(), [resources], machine):
         on_ready()
         trainable = tune.with_parameters(RayTrial, splits=dict(splits))
-        bundle = {"cpu": resources.cpus} | ({"gpu": resources.gpus} if resources.gpus else {})
         scratch = folder.parent / ".tune"
-        capacity = _capacity(resources)
+        capacity = _capacity(resources, source.say)
         slots = min(machine.slots or capacity, capacity)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # workers start side by side
         shutil.rmtree(scratch, ignore_errors=True)
         searcher = TuneSearcher(source, folder.resolve(), slots, ahead=int(slots == capacity))
         try:
             tune.Tuner(
-                tune.with_resources(trainable, bundle),
+                tune.with_resources(trainable, _bundle(resources)),
                 tune_config=tune.TuneConfig(
                     search_alg=searcher,
                     num_samples=10**9,
@@ -317,6 +400,7 @@ def run(
                 ),
                 run_config=tune.RunConfig(
                     name="run", storage_path=str(scratch.resolve()), verbose=0, stop=Halt(searcher),
+                    callbacks=[Watchman(searcher)],
                     failure_config=tune.FailureConfig(max_failures=0),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                 ),
@@ -328,11 +412,50 @@ def run(
             raise searcher.error
 
 
-def _capacity(resources: Resources) -> int:
-    """Trials that fit into the Ray that is up."""
-    whole = ray.cluster_resources()
-    cpus = int(whole.get("CPU", 0) / resources.cpus)
-    return max(1, min(cpus, int(whole.get("GPU", 0) / resources.gpus)) if resources.gpus else cpus)
+def _nodes() -> list[Node]:
+    """The machines of the Ray that is up."""
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    return [
+        Node(node["NodeManagerHostname"], node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
+        for node in alive
+    ]
+
+
+@cache
+def _nodes_at(address: str) -> list[Node]:
+    """The machines of the cluster at `address`, as it first answers. Raises Refused where there is none."""
+    try:
+        _knock(address)
+    except OSError as error:
+        raise _nobody(address, error) from None
+    with connected((), (), Machine(address=address)):
+        return _nodes()
+
+
+def _may_grow() -> bool:
+    """Whether an autoscaler may bring machines: on the head of a cluster that Ray's launcher or KubeRay made."""
+    return Path("~/ray_bootstrap_config.yaml").expanduser().exists() or "KUBERAY_GEN_RAY_START_CMD" in os.environ
+
+
+def _capacity(resources: Resources, say: Callable[[str], None]) -> int:
+    """Trials that fit into the Ray that is up.
+
+    Where an autoscaler may bring a machine for one, that is asked for and waited for. Raises Refused after a while.
+    """
+    refusal = short(resources, _nodes(), f"none has come in {duration(GROW_SECONDS)}: lower it, or add such a machine")
+    if refusal is not None:
+        say(f"{refusal.rule}; waiting {duration(GROW_SECONDS)} at most for the cluster to grow …")
+        wanted = placement_group([_bundle(resources)])
+        grown = wanted.wait(GROW_SECONDS)
+        remove_placement_group(wanted)
+        if not grown:
+            raise refusal
+    return room(resources, _nodes())
+
+
+def _bundle(resources: Resources) -> dict[str, float]:
+    """What a trial wants, in Ray's words. GPUs are named where it wants some alone."""
+    return {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
 
 
 @contextmanager

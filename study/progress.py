@@ -17,7 +17,7 @@ from study.console import PlainConsole
 from study.cost import Total
 from study.outcome import Count, Outcome
 from study.plan import Assignment
-from study.text import last_line
+from study.text import duration, last_line
 
 PLAIN_SECONDS = 20.0  # between lines where there is no terminal
 LONG_SECONDS = 600.0  # a run that takes longer says so before it starts
@@ -157,12 +157,3 @@ def price(expected: Total, slots: int | None = None) -> str:
     at_once = f" with {slots} at once" if slots else ""
     time_ = f"roughly {duration(expected.seconds)}{at_once} (from a few training steps timed here just now)"
     return f"{work}; {time_}"
-
-
-def duration(seconds: float) -> str:
-    """`125` → `"2 min 5 s"`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -16,6 +16,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from study.drivers import with_driver
 from study.patience import Anchor, passing
 from study.text import first_line
 from trainables.errors import Refused
@@ -92,7 +93,7 @@ def open_database(url: str) -> BaseStorage:
     """The database at `url`. Raises Refused when it does not answer, or Python lacks its driver."""
     waits = {} if url.startswith("sqlite") else {"connect_timeout": CONNECT_SECONDS}
     try:
-        return get_storage(RDBStorage(url, engine_kwargs={"pool_pre_ping": True, "connect_args": waits}))
+        return get_storage(RDBStorage(with_driver(url), engine_kwargs={"pool_pre_ping": True, "connect_args": waits}))
     except ImportError as error:
         package = getattr(error.__cause__ or error, "name", None)
         rule = f"needs the Python package {package}"

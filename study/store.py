@@ -32,6 +32,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from study import schema
 from study.artifacts import Artifacts
+from study.drivers import with_driver
 from study.patience import Anchor, passing
 from study.schema import CellEnd, CellRun, Identity, Keys, Pointer, Standing, Study, Summary, Tags
 from study.text import first_line
@@ -110,7 +111,7 @@ class Store:
         self.database = database_file(uri)
         self._long_facts_run: str | None = None
         with _reachable(uri):
-            self.client = MlflowClient(tracking_uri=uri)
+            self.client = MlflowClient(tracking_uri=with_driver(uri))
             beside = self.database.parent / "artifacts" if self.database else None
             self.artifacts = Artifacts(self.client, uri, beside, passes)
             found = self.client.get_experiment_by_name(experiment)

@@ -20,3 +20,12 @@ def first_line(error: BaseException) -> str:
 def last_line(text: str | None) -> str:
     """The last line of a traceback or message; `unknown reason` where there is none."""
     return ((text or "").strip().splitlines() or ["unknown reason"])[-1]
+
+
+def duration(seconds: float) -> str:
+    """`125` → `"2 min 5 s"`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

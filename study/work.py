@@ -67,6 +67,10 @@ class Work:
             self.warned.add(warning)
             self.display.say(warning)
 
+    def say(self, text: str) -> None:
+        """Tell the user."""
+        self.display.say(text)
+
     def end(self, folder: str, outcome: Outcome) -> None:
         self.recorder.end(folder, outcome)
         self.last = time.monotonic()

@@ -6,9 +6,12 @@ import os
 import shutil
 import subprocess
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from study.drivers import DRIVERS
 
 SERVERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # Debian's place
 
@@ -19,7 +22,8 @@ class Postgres:
     def __init__(self) -> None:
         if not SERVERS and shutil.which("initdb") is None:
             pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-        pytest.importorskip("psycopg2")
+        if not any(find_spec(driver) for driver in DRIVERS["postgresql"]):
+            pytest.skip("Python has no driver for it (pip install generalization-gap[postgres])")
         self.bin = SERVERS[-1] if SERVERS else Path(str(shutil.which("initdb"))).parent
         self.home = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # a socket's path is short
         if os.getuid() == 0:
@@ -29,7 +33,12 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        return f"postgresql+psycopg2://postgres@/postgres?host={self.home}"
+        return f"postgresql://postgres@/postgres?host={self.home}"
+
+    def another(self, name: str) -> str:
+        """The URL of a further database, made here."""
+        self._do("createdb", "-h", self.home, "-U", "postgres", name)
+        return self.url.replace("/postgres?", f"/{name}?")
 
     def start(self) -> None:
         options = f"-c listen_addresses='' -k {self.home} -c fsync=off"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +16,7 @@ from study.outcome import Outcome
 from study.plan import cells, data_key, load_data, search_seed
 from study.progress import Display
 from study.spec import load
+from study.watch import Watch
 from study.work import Interrupted
 from tests.study.commands import study
 from tests.study.compare import same
@@ -57,7 +60,7 @@ def test_an_actor_runs_one_trial_after_another(plan, splits, tmp_path):
 def test_an_exception_becomes_this_trials_failure(plan, tmp_path):
     trial = RayTrial.__new__(RayTrial)
     trial.setup(request(plan[0].typical, tmp_path), {})
-    (outcome,) = drive(trial)
+    _, outcome = drive(trial)
     assert outcome.status == "failed"
     assert "KeyError" in outcome.reason
 
@@ -110,7 +113,7 @@ class Source:
     def __init__(self, plan):
         spec = load("smoke")
         self.todo = [cell.typical.model_copy(update={"seed": search_seed(spec, 0)}) for cell in plan[:2]]
-        self.plan, self.log = plan, []
+        self.plan, self.log, self.warnings, self.reason = plan, [], set(), None
 
     @property
     def done(self):
@@ -127,10 +130,14 @@ class Source:
     def report(self, _folder, rows):
         self.log.append(("report", [epoch for epoch, _ in rows]))
 
-    def note(self, seconds, warning):
-        pass
+    def note(self, _seconds, warning):
+        self.warnings |= {warning} - {None}
+
+    def say(self, text):
+        self.log.append(("say", text))
 
     def end(self, _folder, outcome):
+        self.reason = outcome.reason
         self.log.append(("end", outcome.status, dict(outcome.metrics)))
 
 
@@ -165,6 +172,53 @@ def test_a_trial_whose_worker_died_is_handed_out_again_at_once_but_not_for_ever(
     searcher.on_trial_complete(str(engine.MAX_DEATHS - 1), None, error=True)
     assert searcher.suggest("other")["folder"] != first["folder"]
     assert source.log == [("started", 2), ("end", "failed", {}), ("started", 1)]
+    assert source.warnings == {"a worker died (nothing is known of it); its trial is handed out again"}
+    assert source.reason == "the worker process died 4 times, at last with: nothing is known of it"
+
+
+def test_what_a_worker_said_stands_in_its_trials_reason(plan, tmp_path):
+    source = Source(plan)
+    searcher = TuneSearcher(source, tmp_path, slots=1)
+    for death in range(engine.MAX_DEATHS):
+        searcher.suggest(str(death))
+        searcher.look([tune_trial(each, tmp_path) for each in map(str, range(death + 1))])
+        searcher.on_trial_complete(str(death), None, error=True)
+    assert source.warnings == {"a worker died (OSError: no room on node 10.0.0.2); its trial is handed out again"}
+    told, heading = source.reason.rsplit("\n", 1)
+    assert told == "The actor died (pid=7, ip=10.0.0.2)\nOSError: no room"
+    assert heading == "the worker process died 4 times, at last with: OSError: no room on node 10.0.0.2"
+
+
+def tune_trial(name: str, folder: Path) -> SimpleNamespace:
+    """A trial as Tune shows it, whose worker died twice, each death noted in its file."""
+    file = folder / f"{name}-error.txt"
+    deaths = ["Failure # 1 (at noon)\nsomething else\n", "Failure # 2 (at one)\nThe actor died (pid=7, ip=10.0.0.2)\n"]
+    file.write_text("".join(deaths) + "OSError: no room\n")
+    return SimpleNamespace(trial_id=name, error_file=str(file), temporary_state=SimpleNamespace(ray_actor=None))
+
+
+def test_a_worker_that_is_silent_for_too_long_is_killed(plan, tmp_path, monkeypatch):
+    monkeypatch.setenv("STUDY_SILENCE", "5")
+    monkeypatch.setattr(engine, "LOOK_SECONDS", 0.0)
+    clock, killed = Clock(), []
+    monkeypatch.setattr(engine.ray, "kill", killed.append)
+    source = Source(plan)
+    searcher = TuneSearcher(source, tmp_path, slots=2)
+    searcher.watch = Watch(source.say, clock.monotonic)
+    workers = [tune_trial(name, tmp_path) for name in "ab"]
+    for worker in workers:
+        searcher.suggest(worker.trial_id)
+        worker.temporary_state.ray_actor = f"worker of {worker.trial_id}"
+    report = {"progress": Progress("running", [(1, {})]), "epochs": (0.1,), "pid": 7, "hostname": "n", "node_ip": "ip"}
+    for worker in workers:
+        engine.Watchman(searcher).on_trial_result(0, workers, worker, report)
+    for second in range(12):
+        engine.Watchman(searcher).on_step_begin(second, workers)
+        searcher.on_report("a", report)
+        clock.now += 1
+    assert killed == ["worker of b"]
+    said = [words for kind, *words in source.log if kind == "say"]
+    assert any("on process 7 of n (ip) has been silent since " in words[0] for words in said)
 
 
 def test_a_trial_that_the_source_gives_up_is_stopped_and_ends_so(plan, tmp_path):

@@ -34,12 +34,12 @@ pytestmark = pytest.mark.faults
 class Running:
     """`study run smoke` in a process of its own."""
 
-    def __init__(self, folder: Path, *words: str, patience: float = 60.0) -> None:
+    def __init__(self, folder: Path, *words: str, patience: float = 60.0, **environment: str) -> None:
         self.folder, self.output = folder, tempfile.TemporaryFile()  # noqa: SIM115, read until the test ends
         command = [sys.executable, "-m", "study.cli", "run", "smoke", "--dir", str(folder), "--slots", "2", *words]
         self.process = subprocess.Popen(
             command, stdout=self.output, stderr=subprocess.STDOUT, start_new_session=True,
-            env={**os.environ, "STUDY_PATIENCE": str(patience), "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "STUDY_PATIENCE": str(patience), "PYTHONUNBUFFERED": "1", **environment},
         )  # fmt: skip
 
     def said(self) -> str:
@@ -151,6 +151,20 @@ def test_a_killed_worker_and_a_second_driver_change_nothing(smoke, tmp_path):
     assert second.returncode == 2
     assert "another `study run` is at work there; wait for it, or stop it" in " ".join(second.stderr.split())
     running.end(0)
+    same(tmp_path / "s", smoke)
+
+
+def test_a_worker_that_hangs_is_named_and_killed_and_its_trial_goes_on(smoke, tmp_path):
+    running = Running(tmp_path / "s", STUDY_SILENCE="5")
+    running.until_ended(4)
+    hanging = workers(running.process.pid)[0]
+    os.kill(hanging, signal.SIGSTOP)
+    running.until_said(f"process {hanging} of ")
+    said = running.end(0)
+    assert "has been silent since 20" in said
+    assert "its worker is killed" in said
+    with pytest.raises(ProcessLookupError):
+        os.kill(hanging, 0)
     same(tmp_path / "s", smoke)
 
 

@@ -8,8 +8,9 @@ from study.console import PlainConsole
 from study.cost import Total
 from study.outcome import Count, Outcome
 from study.plan import Assignment, cells
-from study.progress import Display, counts_table, duration, studies_table
+from study.progress import Display, counts_table, studies_table
 from study.spec import load
+from study.text import duration
 
 
 def shown(console: PlainConsole) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from study.storage import open_database, shown
+from study.store import Store
 from tests.conftest import run_study
 from tests.study.commands import study
 from tests.study.compare import histories, optuna_trials, trials
@@ -51,7 +53,7 @@ def test_a_database_that_restarts_is_waited_for_and_holds_what_the_journal_would
     running.until(lambda: (folder / "spec.yaml").exists() and ended(postgres.url) >= 2)
     with running.frozen():
         postgres.stop()
-    running.until_said("the search's storage postgresql+psycopg2://postgres@/postgres")
+    running.until_said("the search's storage postgresql://postgres@/postgres")
     postgres.start()
     said = running.end(0)
     assert "answers again, after " in said
@@ -74,7 +76,7 @@ def test_a_database_that_restarts_is_waited_for_and_holds_what_the_journal_would
 
 
 UNREACHABLE = [
-    ("postgresql+psycopg2://me:secret@127.0.0.1:9/x", r"//me@127\.0\.0\.1:9/x': the database there does not answer \(.*refused"),
+    ("postgresql://me:secret@127.0.0.1:9/x", r"//me@127\.0\.0\.1:9/x': the database there does not answer \(.*refused"),
     ("nonsense", r"--storage = 'nonsense': Could not parse SQLAlchemy URL.*; for example postgresql://"),
     ("mysql+mysqldb://me@127.0.0.1:9/x", r"needs the Python package MySQLdb; pip install generalization-gap\[postgres\], or \[mysql\]"),
 ]  # fmt: skip
@@ -82,7 +84,6 @@ UNREACHABLE = [
 
 @pytest.mark.parametrize(("url", "pattern"), UNREACHABLE)
 def test_a_database_that_does_not_answer_is_refused(capsys, tmp_path, url, pattern):
-    pytest.importorskip("psycopg2")
     from tests.study.test_errors import one_message
 
     one_message(study(capsys, "run", "smoke", "--dir", tmp_path / "s", "--storage", url), 2, pattern)
@@ -92,3 +93,11 @@ def test_a_database_that_does_not_answer_is_refused(capsys, tmp_path, url, patte
 def test_a_password_is_not_shown():
     assert shown("postgresql://me:secret@host/db") == "postgresql://me@host/db"
     assert shown("sqlite:///x.db") == "sqlite:///x.db"
+
+
+def test_readmes_plain_url_opens_a_database_for_the_search_and_for_the_results(postgres, tmp_path):
+    """`postgresql://…` without a driver, in the environment that README makes."""
+    assert "--storage postgresql://" in (Path(__file__).parents[2] / "README.md").read_text()
+    assert open_database(postgres.url).get_all_studies() == []
+    results = postgres.another("results")  # Optuna and MLflow each want a database of their own
+    assert Store(results, "plain", create=tmp_path, study_id="one").identity().study_id == "one"

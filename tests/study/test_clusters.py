@@ -1,0 +1,65 @@
+"""Nodes of a cluster on which something is wrong: what their workers say reaches the user."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from study.directory import Directory
+from study.run import open_store
+from tests.study.clusters import Cluster
+from tests.study.test_faults import Running
+
+pytestmark = pytest.mark.faults
+
+TINY = (
+    "search/trials=0", "confirm/seeds=1", "batch_sizes=[16]",
+    "arms/sgd/optimizer={lr: 0.1, beta: 0}", "arms/lars/optimizer={gamma: 0.1, excluded_lr: 0.1}",
+)  # fmt: skip
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+        pytest.skip("mounts of a node's own take root")
+    cluster = Cluster()
+    yield cluster
+    cluster.remove()
+
+
+def run(cluster: Cluster, folder: Path) -> Running:
+    words = [word for override in TINY for word in ("--set", override)]
+    return Running(folder, "--address", cluster.address, *words, **cluster.environment)
+
+
+def packages() -> set[Path]:
+    """Where workers may find `study`: in this checkout, and where it is installed."""
+    found = importlib.util.find_spec("study")
+    return {Path(str(found.origin)).parent, Path(__file__).parents[2] / "study"}
+
+
+def node(cluster: Cluster, mounts: str) -> None:
+    """A node for which the shell command `mounts` was run in a world of its own."""
+    cluster.node(1, before=["unshare", "-m", "sh", "-c", f'{mounts} && exec "$@"', "sh"])
+
+
+def test_a_node_without_the_package_is_named_with_what_is_missing(cluster, tmp_path):
+    node(cluster, " && ".join(f"mount -t tmpfs tmpfs {place}" for place in packages()))
+    said = run(cluster, tmp_path / "s").end(1)
+    missing = "ModuleNotFoundError: No module named 'study.engine' on node "
+    assert said.count(f"a worker died ({missing}") == 1
+    assert f"the worker process died 4 times, at last with: {missing}" in said
+    directory = Directory(tmp_path / "s")
+    reasons = open_store("smoke", directory, directory.identity(None)).trials()["reason"]
+    assert all(missing in reason and "failed to import on the worker" in reason for reason in reasons)
+
+
+def test_a_node_that_cannot_write_in_the_directory_is_named_and_trains_all_the_same(cluster, tmp_path):
+    (tmp_path / "s").mkdir()
+    node(cluster, f"mount --bind {tmp_path} {tmp_path} && mount -o remount,ro,bind {tmp_path}")
+    said = run(cluster, tmp_path / "s").end(0)
+    assert f"cannot write in {tmp_path / 's'} (Read-only file system): trials there run without checkpoints" in said
