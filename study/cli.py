@@ -50,6 +50,9 @@ ReadingsOption = Annotated[
 StorageOption = Annotated[
     str | None, typer.Option("--storage", help="Optuna's database, as postgresql://… [DIR/optuna.journal].")
 ]
+TakeOverOption = Annotated[
+    bool, typer.Option("--take-over", help="From another run of it, on whatever machine, dead or alive.")
+]
 PortOption = Annotated[int, typer.Option("--port", min=1, max=65535, help="On loopback.")]
 
 
@@ -64,6 +67,7 @@ def run(
     tracking_uri: UriOption = None,
     storage: StorageOption = None,
     readings: ReadingsOption = None,
+    take_over: TakeOverOption = False,
 ) -> None:
     """Run a study, or every study of a collection; the same command again resumes, and a raised budget tops up."""
     from study import engine, run
@@ -77,9 +81,9 @@ def run(
     machine = engine.Machine(slots, address)
     try:
         if isinstance(request, specs.Collection):
-            _run_collection(request, path, machine, set, tracking_uri, storage, readings)
+            _run_collection(request, path, machine, set, tracking_uri, storage, readings, take_over=take_over)
         else:
-            _run_study(request, path, machine, tracking_uri, storage, readings)
+            _run_study(request, path, machine, tracking_uri, storage, readings, take_over=take_over)
     except KeyboardInterrupt:
         again = " ".join(["study", *sys.argv[1:]])
         err.say(f"stopped; nothing that ended is lost. To go on: {again}")
@@ -90,15 +94,18 @@ def run(
 
 
 def _run_study(
-    spec: Spec, path: Path, machine: Machine, tracking_uri: str | None, storage: str | None, readings: str | None
-) -> None:
+    spec: Spec, path: Path, machine: Machine, tracking_uri: str | None, storage: str | None, readings: str | None,
+    *, take_over: bool,
+) -> None:  # fmt: skip
     from study import run
     from study.directory import Directory
     from study.statistics import trained
 
     directory = Directory(path)
     display = _display(machine)(spec.name, spec.resources)
-    store, reports = run.run(spec, directory, machine, tracking_uri, display, storage=storage, readings=readings)
+    store, reports = run.run(
+        spec, directory, machine, tracking_uri, display, storage=storage, readings=readings, take_over=take_over
+    )
     if trained(trials := store.trials()):
         _print_gaps(store.study(), trials)
     _print_alarms(store)
@@ -113,13 +120,18 @@ def _run_collection(
     tracking_uri: str | None,
     storage: str | None,
     readings: str | None,
+    *,
+    take_over: bool,
 ) -> None:
     from study.collection import run_all
     from study.directory import CollectionDirectory
 
     studies = collection.load(overrides)
     folder, display = CollectionDirectory(path), _display(machine)
-    _print_reports(run_all(collection, studies, folder, machine, tracking_uri, display, storage, readings))
+    reports = run_all(
+        collection, studies, folder, machine, tracking_uri, display, storage, readings, take_over=take_over
+    )
+    _print_reports(reports)
 
 
 def _display(machine: Machine) -> Callable[[str, Resources], Display]:

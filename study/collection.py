@@ -22,7 +22,7 @@ from trainables.errors import Refused
 def run_all(
     collection: Collection, studies: Mapping[str, Spec], directory: CollectionDirectory, machine: engine.Machine,
     tracking_uri: str | None, display: Callable[[str, Resources], Display], storage: str | None = None,
-    readings: str | None = None,
+    readings: str | None = None, *, take_over: bool = False,
 ) -> list[ReportFiles]:  # fmt: skip
     """Run or resume every study that is not complete, then write the collection's reports; returns them.
 
@@ -35,7 +35,8 @@ def run_all(
         with _about(name):
             prepare(spec, machine, shared, asked[name])
     failures: dict[str, str] = {}
-    with directory.owned(collection, studies):
+    say = display(collection.name, Resources()).say
+    with directory.owned(collection, studies, say, take_over=take_over):
         left = {name: spec for name, spec in studies.items() if not complete(directory.study(name), spec, asked[name])}
         largest = max((spec.resources for spec in left.values()), key=lambda each: each.cpus, default=Resources())
         view = display(collection.name, largest)
@@ -46,7 +47,10 @@ def run_all(
                 for name, spec in left.items():
                     try:
                         view = display(name, spec.resources)
-                        run(spec, directory.study(name), machine, tracking_uri, view, shared, storage, asked[name])
+                        run(
+                            spec, directory.study(name), machine, tracking_uri, view, shared, storage, asked[name],
+                            take_over=take_over,
+                        )  # fmt: skip
                     except (Failed, Refused) as error:
                         failures[name] = str(error)
         reports = write_collection_reports(directory)

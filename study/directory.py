@@ -6,20 +6,22 @@ import fcntl
 import os
 import shlex
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
 from study import sources, yaml_core
+from study.owner import REMEDY, Owner, Ownership, owning
 from study.plan import Cell, cells
 from study.schema import FORMAT, Identity
 from study.spec import Collection, Spec, parse, parse_collection
 from trainables.config import TrialConfig, flatten
 from trainables.errors import Refused
 
+WHOLE = 1024  # bytes of a lock file, which are written at once
 RAISABLE = ("search/trials", "confirm/seeds")  # a larger budget tops up
 FREE = ("question", "claims", "resources/gpus")  # no trial's result depends on them
 
@@ -103,15 +105,15 @@ class Directory:
         Identity.from_tags({key: known[key] for key in ("format",) if key in known}).check(str(self.path))
 
     @contextmanager
-    def owned(self, spec: Spec) -> Iterator[None]:
-        """Hold the directory while a study runs in it.
+    def owned(self, spec: Spec, say: Callable[[str], None] = print, *, take_over: bool = False) -> Iterator[Ownership]:
+        """Hold the directory while a study runs in it; `say` tells the user what takes a while.
 
-        Raises Refused when it cannot be written, or another process runs it.
+        Raises Refused when it cannot be written, or another process runs it and we do not `take_over`.
         """
         self.check(spec)
-        with _locked(self.path):
+        with _locked(self.path, say, take_over=take_over) as ownership:
             self.trials.mkdir(exist_ok=True)
-            yield
+            yield ownership
 
     def begin(self, identity: dict[str, str]) -> None:
         """Before the store is opened: note whose it will be, and clear away one whose making was cut off."""
@@ -161,30 +163,76 @@ class CollectionDirectory:
             self.study(name).check(spec)
 
     @contextmanager
-    def owned(self, collection: Collection, studies: Mapping[str, Spec]) -> Iterator[None]:
+    def owned(
+        self, collection: Collection, studies: Mapping[str, Spec], say: Callable[[str], None] = print,
+        *, take_over: bool = False,
+    ) -> Iterator[None]:  # fmt: skip
         """Hold the directory while the collection runs in it. Raises Refused as `Directory.owned` does."""
         self.check(collection, studies)
-        with _locked(self.path):
+        with _locked(self.path, say, take_over=take_over):
             _write(self.file, collection.dump(list(studies)))
             yield
 
 
+class LockFile:
+    """The board of a directory: its file `.lock`, which the owner holds a lock on as well."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises OSError where it cannot be written."""
+        self.path = path
+        self.file = self._open()
+
+    def _open(self) -> IO[bytes]:
+        return os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
+
+    def close(self) -> None:
+        """And give the lock back."""
+        self.file.close()
+
+    def lock(self) -> bool:
+        """Whether the lock is ours now; the system frees it, however the process ends."""
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return os.fstat(self.file.fileno()).st_ino == self.path.stat().st_ino  # else another has taken it over
+
+    def replace(self) -> None:
+        """A new file in its place, for whoever holds the lock may be dead, as on a network file system."""
+        self.path.unlink(missing_ok=True)
+        self.close()
+        self.file = self._open()
+
+    def read(self) -> str:
+        return self.path.read_text()
+
+    def write(self, text: str) -> None:
+        whole = text.encode().ljust(WHOLE)
+        os.pwrite(self.file.fileno(), whole, 0)  # at once: nobody reads a half, nor nothing in between
+        self.file.truncate(len(whole))
+
+
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path, say: Callable[[str], None], *, take_over: bool) -> Iterator[Ownership]:
     """A directory of one process. Raises Refused when it cannot be written, or is another's."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = (path / ".lock").open("w")
+        board = LockFile(path / ".lock")
     except OSError as error:
         raise Refused("--dir", str(path), f"cannot be written ({error.strerror})", "choose another --dir") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # freed by the system, however the process ends
-        except OSError:
-            raise Refused(
-                "--dir", str(path), "another `study run` is at work there", "wait for it, or stop it"
-            ) from None
-        yield
+
+    def refuse(rule: str) -> Refused:
+        return Refused("--dir", str(path), rule, REMEDY)
+
+    with closing(board):
+        if not board.lock():
+            if not take_over:
+                owner = Owner.read(board.read())
+                raise refuse(f"another `study run` is at work there: {owner or 'it does not say which'}")
+            board.replace()
+            board.lock()
+        with owning(board, Owner(str(path.resolve())), refuse, say, take_over=take_over) as ownership:
+            yield ownership
 
 
 def _write(file: Path, text: str) -> None:

@@ -6,8 +6,9 @@ import os
 import tempfile
 import traceback
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from study.environment import environment, git_commit
 from study.fairness import unequal
 from study.ledger import Ledger
 from study.outcome import Count
+from study.owner import REMEDY, Board, owning
 from study.patience import Gone, Patience
 from study.plan import Cell, cells, chosen, load_data, stated
 from study.progress import Display
@@ -30,9 +32,9 @@ from study.schema import GAP_METRICS, CellEnd, Standing, Study, TrialEnd
 from study.search import CellSearch, pruning
 from study.spec import Spec
 from study.statistics import gap_table, in_reading, winners_curse
-from study.storage import Storage, claim, mend, open_database, open_storage, shown
+from study.storage import OwnersNote, Storage, claim, mend, open_database, open_storage, shown
 from study.storage import passes as storage_passes
-from study.store import Store, default_uri, passes
+from study.store import OwnersTag, Store, default_uri, passes
 from study.text import last_line
 from study.work import Interrupted, Work
 from trainables.config import flatten
@@ -68,11 +70,12 @@ def prepare(
 
 def run(
     spec: Spec, directory: Directory, machine: engine.Machine, tracking_uri: str | None, display: Display,
-    shared: Prepared | None = None, storage: str | None = None, readings: str | None = None,
+    shared: Prepared | None = None, storage: str | None = None, readings: str | None = None, *, take_over: bool = False,
 ) -> tuple[Store, list[ReportFiles]]:  # fmt: skip
     """Run or resume the study until every cell has its trials, then write gaps and reports; returns store and reports.
 
     `readings`: those to run beside the reading of record (`study.plan.chosen`); the others wait for another run.
+    `take_over`: from another driver that runs it, dead or alive.
 
     Raises Refused before anything is stored, Interrupted after Ctrl-C, Failed when trials failed.
     """
@@ -80,7 +83,9 @@ def run(
     directory.check(spec)
     whole = cells(spec)
     plan, splits = prepare(spec, machine, shared, readings)
-    with directory.owned(spec), _as_one_message(directory):
+    with (
+        directory.owned(spec, display.say, take_over=take_over) as own, _as_one_message(directory), ExitStack() as stack
+    ):  # fmt: skip
         identity = directory.identity(tracking_uri, storage)
         database = open_shared(spec.name, identity)
         directory.begin(identity)
@@ -91,6 +96,10 @@ def run(
         ledger = Ledger(database or _mended(directory.journal), spec, plan)
         if database is not None:
             claim(database, spec.name, identity["study_id"])
+        boards = shared_boards(spec.name, identity, database, store)
+        owned = [own, *(stack.enter_context(owning(
+            board, own.me, partial(_at_work, spec.name, place), display.say, take_over=take_over
+        )) for place, board in boards.items())]  # fmt: skip
         former = versions.recorded(results.retry(store.study))
         trained_by = former if ledger.done else versions.joined(former, versions.installed())
         if not ledger.done and (news := versions.news(former, versions.installed())):
@@ -99,7 +108,7 @@ def run(
         recorder = results.retry(lambda: Recorder(store, ledger, git_commit(), results))
         place = shown(identity["storage"]) if database else str(directory.journal)
         search = Patience(f"the search's storage {place}", storage_passes, display.say)
-        work = Work(ledger, recorder, display, search, directory.trials)
+        work = Work(ledger, recorder, display, search, directory.trials, owned)
         if not ledger.done:
             standing = {name: cell.count() for name, cell in ledger.cells.items()}
             left = [count.left for count in standing.values()]
@@ -131,6 +140,22 @@ def open_shared(name: str, identity: Mapping[str, str]) -> Storage | None:
     storage = open_database(identity["storage"])
     claim(storage, name, identity["study_id"])
     return storage
+
+
+def shared_boards(
+    name: str, identity: Mapping[str, str], database: Storage | None, store: Store
+) -> dict[str, Board]:  # fmt: skip
+    """Where the study's owner is known beyond its directory, by the place as the user knows it."""
+    boards: dict[str, Board] = {}
+    if database is not None:
+        boards[shown(identity["storage"])] = OwnersNote(database, name)
+    if "tracking_uri" in identity:
+        boards[store.uri] = OwnersTag(store)
+    return boards
+
+
+def _at_work(name: str, place: str, rule: str) -> Refused:
+    return Refused("name", name, f"{rule} (so says {place})", REMEDY)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from study.text import first_line
 from trainables.errors import Refused
 
 Storage = BaseStorage  # Optuna's, for those who only hand it on
+OWNER = "owner"  # the attribute that says which driver runs the study
 CONNECT_SECONDS = 10  # for a database to answer, on first contact
 
 
@@ -141,6 +142,24 @@ def claim(storage: BaseStorage, study: str, study_id: str) -> None:
         elif owner != study_id:
             rule = "the storage has a study of this name from another directory"
             raise Refused("name", study, rule, "rename this one with --set name=…")
+
+
+class OwnersNote:
+    """The board of a study whose search lies in a database: an attribute of one of its Optuna studies."""
+
+    def __init__(self, storage: BaseStorage, study: str) -> None:
+        """The study has at least one cell in the storage."""
+        self.storage = storage
+        stored = {each.study_name: each.user_attrs for each in storage.get_all_studies()}
+        ours = sorted(name for name in stored if name.startswith(f"{study}: "))
+        chosen = next((name for name in ours if OWNER in stored[name]), ours[0])
+        self.number = storage.get_study_id_from_name(chosen)
+
+    def read(self) -> str:
+        return str(self.storage.get_study_user_attrs(self.number).get(OWNER, ""))
+
+    def write(self, text: str) -> None:
+        self.storage.set_study_user_attr(self.number, OWNER, text)
 
 
 def mend(path: Path) -> None:

@@ -42,6 +42,7 @@ logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints tracebacks of what we try again
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")  # stores that MLflow's client writes without a server
+OWNER = "owner"  # the tag that says which driver runs the study, while it does
 LISTS = ("cells", "repeats")
 METRICS_A_REQUEST = 800  # MLflow takes 1,000 metrics, parameters and tags in all
 PARAMS_A_REQUEST = 100
@@ -369,6 +370,22 @@ class Store:
             token = page.token
             if not token:
                 return
+
+
+class OwnersTag:
+    """The board of a study whose results lie outside its directory: a tag of its experiment, gone with its owner."""
+
+    def __init__(self, store: Store) -> None:
+        self.client, self.experiment = store.client, store.experiment_id
+
+    def read(self) -> str:
+        return str(self.client.get_experiment(self.experiment).tags.get(OWNER, ""))
+
+    def write(self, text: str) -> None:
+        if text:
+            self.client.set_experiment_tag(self.experiment, OWNER, text)
+        else:
+            self.client.delete_experiment_tag(self.experiment, OWNER)
 
 
 def _parts(items: Sequence[Any], size: int) -> list[Sequence[Any]]:

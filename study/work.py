@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from study.ledger import Ledger
 from study.outcome import Outcome
+from study.owner import Ownership
 from study.patience import Patience
 from study.plan import Assignment
 from study.progress import Display
@@ -24,7 +26,12 @@ class Work:
     A trial ends in the search once the store holds it whole. While the search's storage is away, no trial starts.
     """
 
-    def __init__(self, ledger: Ledger, recorder: Recorder, display: Display, patience: Patience, folder: Path) -> None:
+    def __init__(
+        self, ledger: Ledger, recorder: Recorder, display: Display, patience: Patience, folder: Path,
+        owned: Sequence[Ownership] = (),
+    ) -> None:  # fmt: skip
+        """Where one of those `owned` is lost to another driver, all but construction raises Gone."""
+        self.owned = owned
         self.ledger, self.recorder, self.display, self.patience, self.folder = (
             ledger, recorder, display, patience, folder
         )  # fmt: skip
@@ -40,6 +47,7 @@ class Work:
 
     def next(self) -> Assignment | None:
         """A trial to start now, or None."""
+        self._check()
         assignment = self.patience.once(self._next)
         if assignment is None and not self.recorder.live:  # nothing trains: it may wait for what is being written
             self.recorder.writer.wait(0.5)
@@ -52,6 +60,7 @@ class Work:
 
     def report(self, folder: str, rows: list[tuple[int, dict[str, float]]]) -> Outcome | None:
         """Metrics by epoch; the outcome of a trial that should stop there."""
+        self._check()
         assignment = self.recorder.live[folder].assignment
         outcome = self.patience.retry(lambda: self.ledger.stops(assignment, rows))
         last = outcome.step if outcome else None
@@ -72,6 +81,7 @@ class Work:
         self.display.say(text)
 
     def end(self, folder: str, outcome: Outcome) -> None:
+        self._check()
         self.recorder.end(folder, outcome)
         self.last = time.monotonic()
 
@@ -94,6 +104,10 @@ class Work:
     def share(self) -> float:
         """Of the time that all slots had from start-up to the last trial's end, what they trained and evaluated."""
         return self.busy / max(1e-9, (self.last - self.display.began) * self.display.slots)
+
+    def _check(self) -> None:
+        for each in self.owned:
+            each.check()
 
     def _next(self) -> Assignment | None:
         self._settle()

@@ -149,7 +149,7 @@ def test_a_killed_worker_and_a_second_driver_change_nothing(smoke, tmp_path):
     with running.frozen():
         second = run_study("run", "smoke", "--dir", tmp_path / "s")
     assert second.returncode == 2
-    assert "another `study run` is at work there; wait for it, or stop it" in " ".join(second.stderr.split())
+    assert "another `study run` is at work there: process " in " ".join(second.stderr.split())
     running.end(0)
     same(tmp_path / "s", smoke)
 
