@@ -173,7 +173,8 @@ def _check_study(spec: Spec, slots: int | None, readings: str | None) -> None:
     table = _table("cell", "search", "confirm", "epochs", "steps", "searched", left=("cell", "searched"))
     for cell, cost in zip(plan, each, strict=True):
         numbers = (cost.search, cost.confirm, cost.epochs, cost.steps)
-        table.add_row(cell.name, *map(str, numbers), ", ".join(cell.space) or "–")
+        searched = f"as {cell.source.cell}" if cell.source else ", ".join(cell.space) or "–"
+        table.add_row(cell.name, *map(str, numbers), searched)
     out.show(table)
     for note in notes(spec, plan):
         out.say(note)

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import yaml
 
-from study import sources, yaml_core
+from study import sources, transfer, yaml_core
 from study.owner import REMEDY, Owner, Ownership, owning
 from study.plan import Cell, cells
 from study.schema import FORMAT, Identity
@@ -299,7 +299,8 @@ def _changed(old: Spec, new: Spec) -> set[str]:
         plan = cells(old)
     except Refused:  # by a rule that is younger than the study: what differs in its text may differ in its meaning
         return set(TrialConfig.model_fields)
-    changed: set[str] = set()
+    arms = [arm for arm in old.arms if arm in new.arms]
+    changed = {transfer.KEY for arm in arms if old.tuned_at(arm) != new.tuned_at(arm)}
     for cell in plan:
         was = _settings(cell)
         if cell.arm not in new.arms:
@@ -311,4 +312,4 @@ def _changed(old: Spec, new: Spec) -> set[str]:
 
 def _settings(cell: Cell) -> dict[str, Any]:
     """Every setting of the cell's trials: its value as it is validated, or the range that is searched."""
-    return {**cell.typical.flat(), **cell.space}
+    return {**cell.typical.flat(), **cell.open}

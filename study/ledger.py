@@ -19,6 +19,9 @@ class Ledger:
 
     def __init__(self, storage: BaseStorage, spec: Spec, plan: Sequence[Cell]) -> None:
         self.cells = {cell.name: CellSearch(storage, spec, cell) for cell in plan}
+        for search in self.cells.values():
+            if search.cell.source is not None:
+                search.source = self.cells[search.cell.source.cell]
         self._widen()
         self.waiting = [trial for cell in self.cells.values() for trial in cell.unfinished()]
         self.started: dict[str, Assignment] = {}  # by folder, in this process
@@ -44,9 +47,7 @@ class Ledger:
     def done(self) -> bool:
         """Whether nothing is left to hand out: all search and confirm trials have ended, or were tried and failed."""
         return not self.waiting and all(
-            cell.searched
-            and cell.settled
-            and all(t.folder in self.started or cell.confirmed(t) for t in cell.confirm())
+            cell.decided and all(t.folder in self.started or cell.confirmed(t) for t in cell.confirm())
             for cell in self.cells.values()
         )
 

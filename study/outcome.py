@@ -33,6 +33,7 @@ class Count:
     best: float | None = None  # validation accuracy
     edges: tuple[str, ...] = ()  # where the best lies at the end of a range
     untried: tuple[str, ...] = ()  # the values of searched choices that no trial had, once the search has ended
+    tuned_at: str = ""  # the cell whose search it has its values from, where it does not search itself
 
     @property
     def ended(self) -> int:

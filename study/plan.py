@@ -14,6 +14,7 @@ from search_spaces import Choice, Float, Range, spaces
 from study.cell_name import RECORD, CellName
 from study.scaling import Scaled, is_scaled, scaled, whole
 from study.spec import Spec
+from study.transfer import KEY, Source
 from trainables.config import TrialConfig, flatten, merge, unflatten
 from trainables.data import Splits
 from trainables.errors import Refused, explain
@@ -28,7 +29,8 @@ SEARCH_SEEDS = 10_000  # Confirm trials take training seeds below this, search t
 class Cell:
     """An arm at a batch size in a reading. `fixed` and `space` are keyed as everywhere (`optimizer/gamma`).
 
-    A `repeat` above 0 is another, independent search of the same cell: it separates search luck from seed luck.
+    A `repeat` above 0 is another, independent search of the same cell: it separates search luck from seed luck. A cell
+    with a `source` searches nothing: it waits for that cell's search to end, and takes what it found.
     """
 
     arm: str
@@ -37,6 +39,7 @@ class Cell:
     space: Mapping[str, Range]
     repeat: int = 0
     reading: str = RECORD
+    source: Source | None = None
 
     @property
     def name(self) -> str:
@@ -49,6 +52,11 @@ class Cell:
         return f"arms/{self.arm}" if self.reading == RECORD else f"readings/{self.reading}/arms/{self.arm}"
 
     @property
+    def open(self) -> Mapping[str, Range]:
+        """What a search decides, here or in the source."""
+        return self.source.space if self.source else self.space
+
+    @property
     def biased(self) -> str:
         """What makes early curves mislead about the end, so that pruning would be unfair; empty if nothing does."""
         warm = "schedule/warmup_epochs"
@@ -56,16 +64,17 @@ class Cell:
         return ", ".join([*reasons, *self.typical.trick])
 
     def config(self, values: Mapping[str, Any], seed: int) -> TrialConfig:
-        """The configuration of a trial with these searched `values`. Raises Refused outside a domain."""
+        """The configuration of a trial with these `values` of a search. Raises Refused outside a domain."""
+        own = self.source.taken(values, self.batch_size, self.fixed) if self.source else values
         try:
-            return TrialConfig.model_validate(unflatten({**self.fixed, **values, "seed": seed}))
+            return TrialConfig.model_validate(unflatten({**self.fixed, **own, "seed": seed}))
         except ValidationError as error:
             raise explain(error).under(self.where) from None
 
     @property
     def typical(self) -> TrialConfig:
         """The configuration in the middle of every range."""
-        return self.config({key: range_.value(range_.centre()) for key, range_ in self.space.items()}, seed=0)
+        return self.config({key: range_.value(range_.centre()) for key, range_ in self.open.items()}, seed=0)
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,7 @@ def cells(spec: Spec) -> list[Cell]:
         for reading in (RECORD, *spec.readings)
         for arm in spec.arms
         for n in spec.batch_sizes
+        if spec.has_cell(arm, n)
     ]
     return plan + [
         replace(cell, repeat=number) for cell in plan for number in range(1, spec.search.repeat.get(cell.name, 1))
@@ -122,7 +132,14 @@ def _tree(spec: Spec, arm: str, reading: str) -> dict[str, Any]:
     """The arm laid on the base, and the reading on both."""
     over = spec.readings.get(reading, {})
     common = {key: value for key, value in over.items() if key not in ("arms", "confirm")}
-    return _laid(_laid(merge(spec.base, spec.arms[arm]), common), over.get("arms", {}).get(arm, {}))
+    (first, tree), *others = spec.lineage(arm)
+    tree = merge(spec.base, tree)
+    for _, own in others:
+        tree = _laid(tree, own)
+    tree = _laid(tree, common)
+    for each in (first, *(name for name, _ in others)):
+        tree = _laid(tree, over.get("arms", {}).get(each, {}))
+    return tree
 
 
 def _laid(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,29 +182,65 @@ def _cell(spec: Spec, arm: str, n: int, reading: str) -> Cell:
     where = Cell(arm, n, {}, {}, reading=reading).where
     tree = _tree(spec, arm, reading)
     given, follows = _given(spec, tree, where, n)
+    told = {key: str(value) for key, value in follows.items()}  # how what follows the batch size does so
     own = {key: value for key, value in given.items() if isinstance(value, Float | Choice)}
     fixed = {key: value for key, value in given.items() if key not in own}
-    ranges = {**_offered(spec, tree, where, n, given), **own}
-    if own and not spec.search.trials:
-        raise Refused(f"{where}/{next(iter(own))}", "a range", "search/trials is 0", "fix the value, or search")
-    space = {key: range_ for key, range_ in ranges.items() if key not in fixed}
-    _check_ranges(space, fixed, where)
-    if spec.search.sampler.discrete:
-        _check_choices(space, where, spec.search.sampler.name)
-    cell = Cell(arm, n, fixed, space, reading=reading)
+    if source := _source(spec, arm, reading, own, fixed):
+        cell = Cell(arm, n, fixed, {}, reading=reading, source=source)
+        told |= {key: f"{source.cell}'s, {rule}" for key, rule in source.scale.items()}
+    else:
+        cell = Cell(arm, n, fixed, _space(spec, tree, where, n, given, own), reading=reading)
     repeats = spec.search.repeat.get(cell.name, 1)
-    if repeats > 1 and not space:
+    if repeats > 1 and not cell.space:
         raise Refused(f"search/repeat/{cell.name}", repeats, "nothing is searched there", "leave it out")
     try:
         _check_domains(cell)
     except Refused as refused:
         key = refused.field.removeprefix(f"{where}/")
-        if key not in follows:
+        if key not in told:
             raise
-        rule = f"{refused.rule}, at batch size {n} ({follows[key]})"
+        rule = f"{refused.rule}, at batch size {n} ({told[key]})"
         raise Refused(refused.field, refused.value, rule, "change its value, at or scale") from None
     _check_validation(spec, cell)
     return cell
+
+
+def _space(
+    spec: Spec, tree: Mapping[str, Any], where: str, n: int, given: Mapping[str, Any], own: Mapping[str, Range]
+) -> dict[str, Range]:
+    """What the cell searches: the spec's `own` ranges, and the usual ones of what is not `given`. Raises Refused."""
+    if own and not spec.search.trials:
+        raise Refused(f"{where}/{next(iter(own))}", "a range", "search/trials is 0", "fix the value, or search")
+    fixed = {key: value for key, value in given.items() if key not in own}
+    ranges = {**_offered(spec, tree, where, n, given), **own}
+    space = {key: range_ for key, range_ in ranges.items() if key not in fixed}
+    _check_ranges(space, fixed, where)
+    if spec.search.sampler.discrete:
+        _check_choices(space, where, spec.search.sampler.name)
+    return space
+
+
+def _source(spec: Spec, arm: str, reading: str, own: Mapping[str, Range], fixed: Mapping[str, Any]) -> Source | None:
+    """Where the arm's cells in the reading have what they do not fix from; `own` are the ranges that they state."""
+    tuned = spec.tuned_at(arm)
+    if tuned is None:
+        return None
+    found = _cell(spec, tuned.arm, tuned.batch_size, reading)
+    where = Cell(arm, tuned.batch_size, {}, {}, reading=reading).where
+    for key, range_ in own.items():
+        if found.space.get(key) != range_:
+            rule = f"this arm searches nothing: it has its values from {found.name}"
+            raise Refused(f"{where}/{key}", "a range", rule, f"fix the value, or leave {KEY} out")
+    if fixed["optimizer/name"] != found.fixed["optimizer/name"]:
+        rule = f"its values are from {found.name}, which is {found.fixed['optimizer/name']}"
+        raise Refused(f"{where}/optimizer/name", fixed["optimizer/name"], rule, "leave the name out")
+    taken = {key: range_ for key, range_ in found.space.items() if key not in fixed}
+    if not taken:
+        rule = f"{found.name} searches nothing" + (" that this arm does not fix" if found.space else "")
+        raise Refused(f"{where}/{KEY}", tuned.arm, f"{rule}, so there is nothing to take", "name an arm that searches")
+    source = Source(found.name, tuned.batch_size, taken, tuned.scale)
+    source.check(where)
+    return source
 
 
 def _given(spec: Spec, tree: Mapping[str, Any], where: str, n: int) -> tuple[dict[str, Any], dict[str, Scaled]]:
@@ -239,8 +292,8 @@ def _epochs(given: Mapping[str, Any], where: str) -> int:
 
 def _check_domains(cell: Cell) -> None:
     """Both ends of every range must be values that the trial accepts."""
-    middle = {key: range_.value(range_.centre()) for key, range_ in cell.space.items()}
-    for key, range_ in cell.space.items():
+    middle = {key: range_.value(range_.centre()) for key, range_ in cell.open.items()}
+    for key, range_ in cell.open.items():
         within = [range_.low + 0.381966 * (range_.high - range_.low)] if isinstance(range_, Float) else []
         for end in (*range_.ends(), *map(range_.value, within)):  # within: a field of whole numbers has no ranges
             try:

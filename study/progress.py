@@ -126,7 +126,8 @@ def counts_table(counts: Mapping[str, Count]) -> Table:
     for title in ("cell", "done", "running", "pruned", "diverged", "failed", "best val."):
         table.add_column(title, justify="left" if title == "cell" else "right")
     for name, count in counts.items():
-        best = f"{100 * count.best:.1f} %" if count.best is not None else "–"
+        none = f"as {count.tuned_at}" if count.tuned_at else "–"
+        best = f"{100 * count.best:.1f} %" if count.best is not None else none
         shown = [count.running, count.pruned, count.diverged, count.failed]
         table.add_row(name, f"{count.done}/{count.total}", *(str(n) if n else "·" for n in shown), best)
     return table

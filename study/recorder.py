@@ -154,4 +154,5 @@ def _of(cell: Cell) -> dict[str, Any]:
     return {
         "cell": cell.name, "arm": cell.arm, "batch_size": cell.batch_size, "reading": cell.reading,
         "searched": tuple(cell.space), "repeat": cell.repeat or None,
+        "tuned_at": cell.source.cell if cell.source else None,
     }  # fmt: skip

@@ -64,16 +64,17 @@ def scaled(given: Mapping[str, Any], path: str) -> Scaled:
         raise Refused(f"{path}/scale", scale, "there is no such rule", nearest(str(scale), (*RULES, POWER)))
     if scale != POWER and "exponent" in given:
         raise Refused(f"{path}/exponent", exponent, f"scale: {scale} has none", "leave it out, or use scale: power")
-    if scale == POWER and not _is_number(exponent):
+    if scale == POWER and not is_number(exponent):
         raise Refused(f"{path}/exponent", exponent, "scale: power wants a number", "for example exponent: 0.83")
     if isinstance(at, bool) or not isinstance(at, int) or at < 1:
         raise Refused(f"{path}/at", at, "a batch size is wanted", shown)
-    if not _is_number(value):
+    if not is_number(value):
         raise Refused(f"{path}/value", value, "a number is wanted", shown)
     return Scaled(value, at, scale, exponent)
 
 
-def _is_number(value: Any) -> TypeGuard[float]:
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether it is a finite number, and not true or false."""
     return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 

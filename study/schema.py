@@ -181,6 +181,7 @@ class CellRun(Tags):
     reading: str = field(default=RECORD, metadata=tag(TEXT))  # one without the tag is of record
     searched: tuple[str, ...] = field(default=(), metadata=tag(NAMES))
     repeat: int | None = field(default=None, metadata=tag(WHOLE))  # which further search of the cell, from 1
+    tuned_at: str | None = field(default=None, metadata=tag(TEXT))  # the cell whose search its values are from
     phase: str = field(default="cell", metadata=tag(TEXT))
 
 

@@ -56,6 +56,7 @@ class CellSearch:
     def __init__(self, storage: BaseStorage, spec: Spec, cell: Cell) -> None:
         """Raises Refused where the storage's trials were drawn from other ranges."""
         self.spec, self.cell = spec, cell
+        self.source: CellSearch = self  # whose best configuration is confirmed: that of `cell.source`, where it has one
         self.study = StoredStudy(storage, study_name(storage, spec.name, cell.name))
         self.budgets = [spec.search.trials if cell.space else 0]  # of search trials, after each round of widening
         self.settled = not spec.search.widen or not cell.space  # no round can follow
@@ -105,6 +106,11 @@ class CellSearch:
         """Whether every search trial of the budget has ended, if only by failing."""
         return sum(self._ended(trial) for trial in self.trials) >= self.budgets[-1]
 
+    @property
+    def decided(self) -> bool:
+        """Whether the search is over, rounds of widening included, so that its best is known."""
+        return self.searched and self.settled
+
     def best(self, of: int | None = None) -> FrozenTrial | None:
         """Of the first `of` search trials (of all): highest validation accuracy, then lowest loss and number.
 
@@ -122,7 +128,7 @@ class CellSearch:
         confirms, known = [_confirm_key(trial) for trial in self.confirm()], self._confirms()
         states = [trial.user_attrs.get("status", "running") for trial in self.trials]
         states += [known[key]["status"] for key in confirms if key in known]
-        hopeless = self.searched and self.settled and not confirms  # no search trial is worth confirming
+        hopeless = self.source.decided and not confirms  # no search trial is worth confirming
         best = self.best()
         return Count(
             total=self.budgets[-1] + (0 if hopeless else self.spec.confirm_seeds(self.cell.reading)),
@@ -130,6 +136,7 @@ class CellSearch:
             failed=states.count("failed"), pruned=states.count("pruned"), best=best.value if best else None,
             edges=tuple(map(str, self.alarms())) if self.searched else (),
             untried=tuple(untried(self.cell.space, self._drawn(self.trials))) if self.searched else (),
+            tuned_at=self.cell.source.cell if self.cell.source else "",
         )  # fmt: skip
 
     def _confirms(self) -> dict[str, dict[str, Any]]:
@@ -191,12 +198,13 @@ class CellSearch:
         return self.assignment(self.study.begin(self._suggest(number, seen), self.distributions))
 
     def confirm(self) -> list[Assignment]:
-        """The confirm trials of the best configuration, ended or not; none while the search goes on."""
-        if not self._confirm and self.searched and self.settled:
-            best = self.best() if self.budgets[-1] else None
-            if best is None and self.budgets[-1]:
+        """The confirm trials of the best configuration, ended or not; none while the search for it goes on."""
+        source = self.source
+        if not self._confirm and source.decided:
+            best = source.best() if source.budgets[-1] else None
+            if best is None and source.budgets[-1]:
                 return []
-            values = self._values(best) if best else {}
+            values = source._values(best) if best else {}
             self._confirm = [
                 Assignment(self.cell, "confirm", seed, self.cell.config(values, seed))
                 for seed in range(self.spec.confirm_seeds(self.cell.reading))

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from study import sources, yaml_core
+from study import sources, transfer, yaml_core
 from study.cell_name import RECORD, CellName
 from study.pruners import NoPruner, Pruner, pruners
 from study.samplers import TPE, Sampler, samplers
@@ -64,6 +64,17 @@ def _section(key: str, value: Any) -> Any:
 
 
 Partial = Annotated[dict[str, Any], BeforeValidator(_partial_config)]
+
+
+def _arm(given: Any) -> Any:
+    """A partial configuration, and beside it `tuned_at`: where the values are from that it does not search itself."""
+    if not isinstance(given, Mapping) or transfer.KEY not in given:
+        return _partial_config(given)
+    own = _partial_config({key: value for key, value in given.items() if key != transfer.KEY})
+    return {**own, transfer.KEY: transfer.tuned_at(given[transfer.KEY])}
+
+
+Arm = Annotated[dict[str, Any], BeforeValidator(_arm)]
 
 
 def _reading(given: Any) -> Any:
@@ -188,7 +199,7 @@ class Spec(Settings):
     question: Question
     claims: Claims = ()
     base: Partial = {}
-    arms: Annotated[dict[Name, Partial], about("", "an optimizer with its tricks", min_length=1)]
+    arms: Annotated[dict[Name, Arm], about("", "an optimizer with its tricks", min_length=1)]
     batch_sizes: Annotated[tuple[BatchSize, ...], about("n", "batch sizes", unit="image", min_length=1)]
     baseline: Baseline
     search: Search = Search()
@@ -207,6 +218,44 @@ class Spec(Settings):
                 if arm not in self.arms:
                     raise Refused(f"readings/{name}/arms", arm, "is no arm of this spec", nearest(arm, self.arms))
         return self
+
+    @model_validator(mode="after")
+    def _values_are_from_searches(self) -> Self:
+        for arm in self.arms:
+            if (tuned := self.tuned_at(arm)) is None:
+                continue
+            where = f"arms/{arm}/{transfer.KEY}"
+            searching = [each for each in self.arms if transfer.KEY not in self.arms[each]]
+            if tuned.arm not in self.arms:
+                raise Refused(f"{where}/arm", tuned.arm, "is no arm of this spec", nearest(tuned.arm, searching))
+            if tuned.arm not in searching:
+                rule = "searches nothing itself: it has its values from another cell"
+                raise Refused(f"{where}/arm", tuned.arm, rule, nearest(tuned.arm, searching))
+            if tuned.batch_size not in self.batch_sizes:
+                sizes = ", ".join(map(str, self.batch_sizes))
+                raise Refused(f"{where}/batch_size", tuned.batch_size, "is none of batch_sizes", f"known: {sizes}")
+        return self
+
+    def tuned_at(self, arm: str) -> transfer.TunedAt | None:
+        """Where the arm has its values from; None for one that searches, or fixes, its own."""
+        given = self.arms[arm].get(transfer.KEY)
+        return None if given is None else transfer.TunedAt.model_validate(given)
+
+    def lineage(self, arm: str) -> list[tuple[str, dict[str, Any]]]:
+        """What makes up the arm, each laid over the one before: the arm whose values it takes, and itself."""
+        tuned = self.tuned_at(arm)
+        own = {key: value for key, value in self.arms[arm].items() if key != transfer.KEY}
+        return [*(self.lineage(tuned.arm) if tuned else ()), (arm, own)]
+
+    def has_cell(self, arm: str, batch_size: int) -> bool:
+        """Whether the arm has a cell at this batch size.
+
+        All have but one that takes its values from the very batch size and sets nothing else: it would be that cell.
+        """
+        tuned = self.tuned_at(arm)
+        if tuned is None or tuned.batch_size != batch_size:
+            return True
+        return len(self.arms[arm]) > 1 or any(arm in reading.get("arms", {}) for reading in self.readings.values())
 
     def confirm_seeds(self, reading: str) -> int:
         """Confirm trials of each cell in `reading`: the spec's number, unless the reading names its own."""
@@ -229,6 +278,11 @@ class Spec(Settings):
         if self.baseline.batch_size not in self.batch_sizes:
             sizes = ", ".join(map(str, self.batch_sizes))
             raise Refused("baseline/batch_size", self.baseline.batch_size, "is none of batch_sizes", f"known: {sizes}")
+        if not self.has_cell(self.baseline.arm, self.baseline.batch_size):
+            remedy = f"name {self.lineage(self.baseline.arm)[0][0]}"
+            raise Refused(
+                "baseline/arm", self.baseline.arm, "is no cell of its own where it has its values from", remedy
+            )
         known = [f"{arm}/{n}" for arm in self.arms for n in self.batch_sizes]
         for cell in self.search.repeat:
             if cell not in known:
