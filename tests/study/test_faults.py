@@ -80,11 +80,12 @@ class Running:
         return said
 
 
-def resumed(folder: Path, smoke: Path, *words: str) -> None:
-    """The same command again completes the study, with an undisturbed run's results."""
+def resumed(folder: Path, smoke: Path, *words: str) -> str:
+    """The same command again completes the study, with an undisturbed run's results; returns what it said."""
     ran = run_study("run", "smoke", "--dir", folder, *words)
     assert ran.returncode == 0, ran.stderr
     same(folder, smoke)
+    return " ".join(ran.stdout.split())
 
 
 @pytest.fixture
@@ -180,7 +181,9 @@ def test_a_terminated_driver_says_how_to_go_on_and_damaged_checkpoints_cost_time
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "checkpoint.pt").write_bytes(b"PK\x03\x04 half a checkpoint")
     assert unfinished
-    resumed(tmp_path / "s", smoke)
+    said = resumed(tmp_path / "s", smoke)
+    for trial in unfinished:
+        assert said.count(f"{trial.folder}/checkpoint.pt cannot be used (RuntimeError where its state is loaded)") == 1
 
 
 def hold_lock(database: Path) -> sqlite3.Connection:
