@@ -84,6 +84,15 @@ class Timings:
         return self.seconds[below] + max(0.0, slope) * (n - below)
 
 
+@dataclass(frozen=True)
+class Phase:
+    """Epochs whose steps cost the same: the first one, their batch size, and how many they are."""
+
+    first: int
+    n: int
+    epochs: int
+
+
 @dataclass
 class Speed:
     """How long training steps take on this machine. Each kind of trial is timed once; probes are left out."""
@@ -104,13 +113,16 @@ def costs(spec: Spec, plan: Sequence[Cell], splits: Mapping[str, Splits], speed:
     A step that cannot be taken here makes the seconds nan, and raises nothing.
     """
     speed = speed or Speed()
-    sizes = [_sizes(cell.typical, splits[data_key(cell.typical)]) for cell in plan]
+    phases = [_phases(cell.typical, splits[data_key(cell.typical)]) for cell in plan]
     largest: dict[str, int] = {}
-    for cell, each in zip(plan, sizes, strict=True):
-        for epoch, n in each.items():
-            kind = _kind(cell.typical, epoch)
-            largest[kind] = max(largest.get(kind, 0), n)
-    return [_cost(spec, cell, splits[data_key(cell.typical)], speed, largest) for cell in plan]
+    for cell, each in zip(plan, phases, strict=True):
+        for phase in each:
+            kind = _kind(cell.typical, phase.first)
+            largest[kind] = max(largest.get(kind, 0), phase.n)
+    return [
+        _cost(spec, cell, splits[data_key(cell.typical)], speed, each, largest)
+        for cell, each in zip(plan, phases, strict=True)
+    ]
 
 
 def total(each: Sequence[Cost], left: Iterable[int] | None = None) -> Total:
@@ -123,20 +135,27 @@ def total(each: Sequence[Cost], left: Iterable[int] | None = None) -> Total:
     return whole
 
 
-def _cost(spec: Spec, cell: Cell, splits: Splits, speed: Speed, largest: Mapping[str, int]) -> Cost:
+def _cost(
+    spec: Spec, cell: Cell, splits: Splits, speed: Speed, phases: Sequence[Phase], largest: Mapping[str, int]
+) -> Cost:
     config, many, images, seconds, failure = cell.typical, 0, 0, 0.0, ""
-    for epoch, n in _sizes(config, splits).items():
-        steps = len(splits.train) // n
-        timings = speed.of(config, splits, epoch, largest[_kind(config, epoch)])
-        many, images, seconds = many + steps, images + steps * n, seconds + steps * timings.step(n)
+    for phase in phases:
+        steps = phase.epochs * (len(splits.train) // phase.n)
+        timings = speed.of(config, splits, phase.first, largest[_kind(config, phase.first)])
+        many, images, seconds = many + steps, images + steps * phase.n, seconds + steps * timings.step(phase.n)
         failure = failure or timings.failure
     search = spec.search.trials if cell.space else 0
     return Cost(search, spec.confirm_seeds(cell.reading), config.epochs, many, images, seconds, failure)
 
 
-def _sizes(config: TrialConfig, splits: Splits) -> dict[int, int]:
-    """The batch size of each epoch, from 1."""
-    return {epoch: batch_size(config, epoch, len(splits.train)) for epoch in range(1, config.epochs + 1)}
+def _phases(config: TrialConfig, splits: Splits) -> list[Phase]:
+    if not config.trick:
+        return [Phase(1, config.batch_size, config.epochs)]
+    alike: dict[tuple[int, tuple[bool, ...]], list[int]] = {}
+    for epoch in range(1, config.epochs + 1):
+        ranks = tuple(_ranks(trick, epoch) for trick in config.trick.values())
+        alike.setdefault((batch_size(config, epoch, len(splits.train)), ranks), []).append(epoch)
+    return [Phase(epochs[0], n, len(epochs)) for (n, _), epochs in alike.items()]
 
 
 def _kind(config: TrialConfig, epoch: int) -> str:

@@ -325,10 +325,23 @@ def _leaves(tree: Mapping[str, Any], where: str) -> Iterable[tuple[str, Any]]:
         if is_scaled(at):
             return scaled(at, path)
         if set(at) == {"choices"} and isinstance(at["choices"], list) and at["choices"]:
-            return Choice(tuple(at["choices"]))
+            return _own_choice(at["choices"], path)
         return {key: ranged(value, f"{path}/{key}") for key, value in at.items()}
 
     return flatten(ranged(tree, where))
+
+
+def _own_choice(given: Sequence[Any], path: str) -> Choice:
+    """The choices. Raises Refused."""
+    known: set[Any] = set()
+    for each in given:
+        if isinstance(each, Mapping):
+            raise Refused(path, each, "a choice is a single value", "name the key that is searched, as schedule/name")
+        mark = json.dumps(each) if isinstance(each, list) else each
+        if mark in known:
+            raise Refused(path, each, "stands twice among the choices", "name each once")
+        known.add(mark)
+    return Choice(tuple(given))
 
 
 def _own_range(given: Mapping[str, Any], path: str) -> Float:
@@ -336,7 +349,7 @@ def _own_range(given: Mapping[str, Any], path: str) -> Float:
     example = "for example {low: 0.01, high: 1, log: true}"
     try:
         low, high = (float(given[end]) for end in ("low", "high"))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise Refused(path, dict(given), "low and high are numbers", example) from None
     if bool in (type(given["low"]), type(given["high"])) or not (isfinite(low) and isfinite(high)):
         raise Refused(path, dict(given), "low and high are finite numbers", example)

@@ -19,7 +19,7 @@ from study.samplers import numbered
 from trainables.plugins import Registry
 from trainables.settings import Settings, about
 
-Factor = Annotated[int, about("η", "one in so many goes on at each rung", ge=2)]
+Factor = Annotated[int, about("η", "one in so many goes on at each rung", ge=2, le=1000)]
 Resource = Annotated[int, about("", "epochs before the first rung", unit="epoch", ge=1)]
 
 
@@ -64,7 +64,7 @@ class SuccessiveHalving(Pruner):
     name: Literal["asha"] = "asha"
     min_resource: Resource = 1
     reduction_factor: Factor = 4
-    min_early_stopping_rate: Annotated[int, about("", "rungs left out at the start", ge=0)] = 0
+    min_early_stopping_rate: Annotated[int, about("", "rungs left out at the start", ge=0, le=100)] = 0
     bootstrap_count: Annotated[int, about("", "trials a rung waits for", ge=0)] = 0
 
     def build(self, epochs: int) -> BasePruner:  # noqa: ARG002

@@ -60,7 +60,7 @@ class TPE(Sampler):
     constrained: ClassVar[bool] = True
     name: Literal["tpe"] = "tpe"
     n_startup_trials: Startup = 6
-    n_ei_candidates: Annotated[int, about("", "candidates a suggestion is chosen from", ge=1)] = 24
+    n_ei_candidates: Annotated[int, about("", "candidates a suggestion is chosen from", ge=1, le=10_000)] = 24
     multivariate: Annotated[bool | None, about("", "parameters jointly; null: as Optuna does")] = None
     group: Annotated[bool, about("", "with multivariate: conditional parameters in groups")] = False
 
@@ -124,7 +124,7 @@ class CMAES(Sampler):
 
     name: Literal["cmaes"] = "cmaes"
     n_startup_trials: Startup = 1
-    popsize: Annotated[int | None, about("λ", "trials a generation; null: 4 + ⌊3 ln d⌋", ge=4)] = None
+    popsize: Annotated[int | None, about("λ", "trials a generation; null: 4 + ⌊3 ln d⌋", ge=4, le=10_000)] = None
     use_separable_cma: Annotated[bool, about("", "a diagonal covariance")] = False
     lr_adapt: Annotated[bool, about("", "learning rates adapted to noise")] = False
 

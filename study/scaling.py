@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import ceil, isfinite, sqrt
+from math import ceil, inf, isfinite, sqrt
 from typing import Any, TypeGuard, get_args
 
 from trainables.config import TrialConfig
@@ -39,10 +39,13 @@ class Scaled:
     exponent: float | None = None
 
     def at_size(self, n: int, is_whole: bool) -> float:
-        """The value at batch size `n`; of a field of whole numbers, rounded up."""
+        """The value at batch size `n`; of a field of whole numbers, rounded up. Infinite where it is no float."""
         ratio = n / self.at
-        exact = self.value * (RULES[self.scale](ratio) if self.exponent is None else ratio**self.exponent)
-        return ceil(exact - 1e-9) if is_whole else exact
+        try:
+            exact = self.value * (RULES[self.scale](ratio) if self.exponent is None else ratio**self.exponent)
+        except ArithmeticError:
+            exact = inf
+        return ceil(exact - 1e-9) if is_whole and isfinite(exact) else exact
 
     def __str__(self) -> str:
         rule = self.scale if self.exponent is None else f"{self.scale} {self.exponent:g}"

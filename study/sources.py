@@ -5,6 +5,7 @@ Everything here works on plain mappings; `study.spec` says what they mean.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from importlib.resources import files
@@ -12,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from study import yaml_core
-from trainables.config import flatten, merge
+from trainables.config import merge
 from trainables.errors import Refused
 from trainables.settings import nearest
 
 Tree = dict[str, Any]
 SCALES = ("small",)
+SUFFIXES = (".yaml", ".yml")
+LARGEST = 200_000  # bytes of a spec's file; ours have some thousand
 SPECS = Path(str(files("study") / "specs"))
 
 
@@ -39,7 +42,7 @@ def find(request: str, scale: str | None, field: str = "SPEC") -> tuple[Path, st
     if scale is not None and scale not in SCALES:
         raise Refused("--scale", scale, "there is no such scale", "use --scale small, or leave it out")
     path = Path(request)
-    if path.suffix in (".yaml", ".yml") or path.is_file():
+    if path.suffix in SUFFIXES or os.path.isfile(path):  # not of Path, which raises for a name that is too long
         return path, scale
     plain = request.removesuffix("-small")
     name, scale = (plain, "small") if request not in builtin() and plain in builtin() else (request, scale)
@@ -52,8 +55,16 @@ def find(request: str, scale: str | None, field: str = "SPEC") -> tuple[Path, st
 def read(path: Path, field: str = "SPEC") -> str:
     """The file's text. Raises Refused, about `field`."""
     try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        if os.path.exists(path) and not os.path.isfile(path):  # opening a pipe would wait for its writer
+            raise Refused(field, str(path), "is no file", "name a readable YAML file")
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise Refused(field, str(path), f"has more than the {LARGEST:,} bytes of a spec", "name a YAML file")
+        return content.decode()
+    except Refused:
+        raise
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "is not text"
         raise Refused(field, str(path), f"the file cannot be read ({reason})", "name a readable YAML file") from None
 
@@ -69,8 +80,9 @@ def stored(text: str, source: str) -> Tree:
 
 
 def _mapping(given: Any, source: str) -> Tree:
+    """Raises Refused where it is none, without a word of the file: it may be anyone's."""
     if not isinstance(given, dict):
-        raise Refused(source, given, "a spec is a mapping of keys to values", "see `study list` for examples")
+        raise Refused("SPEC", source, "a spec is a mapping of keys to values", "see `study list` for examples")
     return given
 
 
@@ -81,7 +93,7 @@ def extended(given: Tree, path: Path | None, chain: Sequence[str] = ()) -> Tree:
     parent = given["extends"]
     if not isinstance(parent, str):
         raise Refused("extends", parent, "the name of a built-in spec or a file is wanted", nearest("", builtin()))
-    below = extendable().get(parent) or find(str(beside(path, parent)), None, "extends")[0]
+    below = extendable().get(parent) or _file_to_extend(path, parent)
     chain = (*chain, str(path.resolve()) if path else "")
     if str(below.resolve()) in chain:
         raise Refused("extends", parent, "the specs extend each other in a circle", "let one of them stand alone")
@@ -92,9 +104,16 @@ def extended(given: Tree, path: Path | None, chain: Sequence[str] = ()) -> Tree:
     return {**whole, "small": reduce(merge, sections)} if sections else whole  # its nulls take out keys of the whole
 
 
+def _file_to_extend(path: Path | None, parent: str) -> Path:
+    if Path(parent).suffix not in SUFFIXES and os.path.isfile(parent):
+        rule = "is neither a built-in spec nor a YAML file"
+        raise Refused("extends", parent, rule, f"a file to extend ends in {' or '.join(SUFFIXES)}")
+    return find(str(beside(path, parent)), None, "extends")[0]
+
+
 def beside(path: Path | None, request: str) -> Path | str:
     """A file that the spec at `path` names is looked for in the spec's own folder; a built-in name stays."""
-    return path.parent / request if path and Path(request).suffix in (".yaml", ".yml") else request
+    return path.parent / request if path and Path(request).suffix in SUFFIXES else request
 
 
 def small(given: Tree) -> Tree | None:
@@ -122,17 +141,22 @@ def plain(given: Tree) -> Tree:
 
 def laid(under: Tree, over: Mapping[str, Any], where: str = "") -> Tree:
     """`over` laid on `under` at any depth; a key set to null is taken out. Raises Refused where there is none."""
-    gone = [path for path, value in flatten(over) if value is None]
-    merged = merge(under, over)
-    for path in gone:
-        *parents, key = path.split("/")
-        below, at = under, merged
-        for parent in parents:
-            below, at = below.get(parent) or {}, at[parent]
-        if key not in below:
-            raise Refused(f"{where}{path}", None, "null takes out a key, and there is none", "write {} for no options")
-        del at[key]
-    return merged
+    return _without_nulls(merge(under, over), under, over, where)
+
+
+def _without_nulls(merged: Tree, under: Any, over: Mapping[str, Any], where: str) -> Tree:
+    """`merged` without the keys that `over` sets to null. Raises Refused for one that `under` does not have."""
+    kept = dict(merged)
+    for key, value in over.items():
+        below = under.get(key) if isinstance(under, Mapping) else None
+        if isinstance(value, Mapping):
+            kept[key] = _without_nulls(kept[key], below, value, f"{where}{key}/")
+        elif value is None:
+            if not isinstance(under, Mapping) or key not in under:
+                rule = "null takes out a key, and there is none"
+                raise Refused(f"{where}{key}", None, rule, "write {} for no options")
+            del kept[key]
+    return kept
 
 
 def overridden(given: Tree, overrides: Sequence[str]) -> Tree:
@@ -152,6 +176,8 @@ def _override(text: str) -> Tree:
             "KEY=VALUE is wanted, the key's parts joined by /",
             "for example --set search/trials=20",
         )
+    if path.count("/") >= yaml_core.DEEPEST:
+        raise Refused("--set", text, "is nested too deeply", "a spec has some seven levels")
     given = yaml_core.parse(value, f"--set {text}")
     for key in reversed(path.split("/")):
         given = {key: given}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import ceil, floor
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -20,13 +21,18 @@ from study.cell_name import RECORD, CellName
 from study.pruners import NoPruner, Pruner, pruners
 from study.samplers import TPE, Sampler, samplers
 from study.sources import find
-from trainables.config import TrialConfig
-from trainables.errors import Refused, explain
+from trainables.config import MOST_CORES, TrialConfig
+from trainables.errors import Refused, explain, masked
 from trainables.plugins import OneOf, Registry
-from trainables.settings import BatchSize, Settings, about, nearest
+from trainables.settings import STORED, BatchSize, Settings, about, nearest
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 KEPT_FREE = (RECORD, "none", "all")  # words that a reading is not called by
+EVERY_STORES = "Default"  # an experiment that MLflow makes in every store
+FILES = {  # in the directory of a collection, or taken for a sign of a study's
+    "collection.yaml", "collection.partial", "report", "spec.yaml", "spec.partial", "store.yaml", "store.partial",
+    "optuna.journal", "mlflow.db", "artifacts", "trials", "trials.csv", "trials.parquet", "error.log",
+}  # fmt: skip
 ELSEWHERE = {
     "batch_size": "batch_sizes",
     "seed": "confirm/seeds and search/seed",
@@ -34,16 +40,56 @@ ELSEWHERE = {
 }
 
 
+def _check_tree(given: Any, stored: bool, path: str = "") -> None:
+    """Raises Refused for a key that is no text, for nesting without end, and for what nobody should find in a study.
+
+    That is a password, for the store, the page and the directory have the spec; one that is `stored` there is spared.
+    """
+    if path.count("/") > yaml_core.DEEPEST:
+        raise Refused(path, given, "is nested too deeply", "a spec has some seven levels")
+    if isinstance(given, str) and not stored and masked(given) != given:
+        remedy = 'leave it to the environment: README, "Compare runs", says how'
+        raise Refused(path, given, "a spec is stored with its study, and a password would be with it", remedy)
+    if isinstance(given, Mapping):
+        for key, value in given.items():
+            if not isinstance(key, str):
+                raise Refused(f"{path}/{key}".strip("/"), value, "a key is text", "put the name in quotes")
+            _check_tree(key, stored, path)
+            _check_tree(value, stored, f"{path}/{key}".strip("/"))
+    if isinstance(given, list | tuple):
+        for at, each in enumerate(given):
+            _check_tree(each, stored, f"{path}/{at}")
+
+
+class Written(Settings):
+    """What a person writes into a file: checked as a tree before anything else."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_sound(cls, given: Any, info: ValidationInfo) -> Any:
+        _check_tree(given, stored=info.context == STORED)
+        return given
+
+
 def _partial_config(given: Any) -> Any:
     """A part of a trial's configuration: known keys only, none that the spec states elsewhere."""
     if not isinstance(given, Mapping):
         raise Refused("", given, "a mapping is wanted", f"known: {', '.join(_SETTABLE)}")
+    _check_keys(given)
     for key in given:
         if key in ELSEWHERE:
             raise Refused(str(key), given[key], "is not set here", f"use {ELSEWHERE[key]}")
         if key not in TrialConfig.model_fields:
             raise Refused(str(key), given[key], "unknown key", nearest(str(key), _SETTABLE))
     return {key: _section(key, value) for key, value in given.items()}
+
+
+def _check_keys(given: Any) -> None:
+    """Raises Refused for a key that would be taken for several."""
+    for key, value in given.items() if isinstance(given, Mapping) else ():
+        if "/" in str(key):
+            raise Refused(str(key), value, "a key has no /", "nest it: {a: {b: 1}} in place of {a/b: 1}")
+        _check_keys(value)
 
 
 _SETTABLE = sorted(set(TrialConfig.model_fields) - set(ELSEWHERE))
@@ -106,7 +152,6 @@ Reading = Annotated[dict[str, Any], BeforeValidator(_reading)]
 
 
 claims: Registry[Any] = Registry("study.claims")
-STORED = {"stored": True}  # the context of validation of what a directory stores: a validator made stricter spares it
 
 
 def _known_claim(name: str, info: ValidationInfo) -> str:
@@ -116,8 +161,16 @@ def _known_claim(name: str, info: ValidationInfo) -> str:
     return name
 
 
+def _each_once(names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    if len(set(names)) < len(names) and info.context != STORED:
+        raise Refused("", list(names), "a claim stands twice", "name each once")
+    return names
+
+
 Claims = Annotated[
-    tuple[Annotated[str, AfterValidator(_known_claim)], ...], about("", "claims that the report judges, in this order")
+    tuple[Annotated[str, AfterValidator(_known_claim)], ...],
+    AfterValidator(_each_once),
+    about("", "claims that the report judges, in this order"),
 ]
 Question = Annotated[str, StringConstraints(min_length=1)]
 
@@ -139,6 +192,12 @@ class Bound(Settings):
     def _bounds_something(self) -> Self:
         if self.low is None and self.high is None:
             raise Refused("", {}, "bounds nothing", "give high or low, as in {high: 50}")
+        return self
+
+    @model_validator(mode="after")
+    def _leaves_room(self, info: ValidationInfo) -> Self:
+        if self.low is not None and self.high is not None and self.low > self.high and info.context != STORED:
+            raise Refused("", {"low": self.low, "high": self.high}, "low is not above high", "correct the bounds")
         return self
 
     def excess(self, value: float) -> float:
@@ -185,14 +244,27 @@ class Confirm(Settings):
     seeds: Annotated[int, about("", "training runs of each cell on the test split", ge=1, le=10_000)] = 5
 
 
+SMALLEST_SHARE = 1e-4  # of a GPU, as Ray counts them
+
+
 class Resources(Settings):
     """What one trial occupies."""
 
-    cpus: Annotated[int, about("", "CPU cores and threads a trial", ge=1)] = 1
+    cpus: Annotated[int, about("", "CPU cores and threads a trial", ge=1, le=MOST_CORES)] = 1
     gpus: Annotated[float, about("", "GPUs a trial, fractions included", ge=0)] = 0.0
 
+    @model_validator(mode="after")
+    def _ray_can_share(self) -> Self:
+        if 0 < self.gpus < SMALLEST_SHARE:
+            rule = f"Ray shares a GPU out in parts of at least {SMALLEST_SHARE}"
+            raise Refused("gpus", self.gpus, rule, "give a larger share, or 0")
+        if self.gpus > 1 and self.gpus % 1:
+            remedy = f"give {floor(self.gpus)}, {ceil(self.gpus)} or 0.5"
+            raise Refused("gpus", self.gpus, "more than one GPU are whole ones", remedy)
+        return self
 
-class Spec(Settings):
+
+class Spec(Written):
     """A whole study."""
 
     name: Name
@@ -208,6 +280,12 @@ class Spec(Settings):
     readings: Annotated[
         dict[Name, Reading], about("", "what the question's source leaves open, set otherwise: laid over base and arm")
     ] = {}
+
+    @model_validator(mode="after")
+    def _name_is_its_own(self) -> Self:
+        if self.name == EVERY_STORES:
+            raise Refused("name", self.name, "MLflow's own experiment is called so", "choose another")
+        return self
 
     @model_validator(mode="after")
     def _readings_are_of_its_arms(self) -> Self:
@@ -296,7 +374,7 @@ class Spec(Settings):
         return yaml_core.dump(self.model_dump(mode="json"))
 
 
-class Collection(Settings):
+class Collection(Written):
     """Studies that belong together: run one after another, on one page."""
 
     name: Name
@@ -304,6 +382,12 @@ class Collection(Settings):
     studies: Annotated[tuple[str, ...], about("", "built-in names, or files beside this one")]
     claims: Annotated[Claims, about("", "claims that need no study: drawn sketches")] = ()
     scale: Literal["small"] | None = None
+
+    @model_validator(mode="after")
+    def _holds_something(self) -> Self:
+        if not self.studies and not self.claims:
+            raise Refused("studies", [], "an empty collection has nothing to run or draw", "name its studies")
+        return self
 
     def load(self, overrides: Sequence[str] = ()) -> dict[str, Spec]:
         """Its studies by name, each with the overrides. Raises Refused."""
@@ -316,6 +400,9 @@ class Collection(Settings):
                 raise refused.under(Path(request).stem) from None
             if isinstance(study, Collection):
                 raise Refused(f"studies/{at}", request, "is a collection itself", "name its studies one by one")
+            if study.name in FILES:
+                rule = f"a collection's directory has a file called {study.name!r}"
+                raise Refused(f"studies/{at}", request, rule, "give it another name")
             if study.name in loaded:
                 raise Refused(f"studies/{at}", request, f"a second study called {study.name}", "give it another name")
             loaded[study.name] = study

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from trainables.errors import bounded
+
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line feed
 
 
@@ -13,13 +15,13 @@ def printable(text: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message; its class where it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """The first line of an error's message, as far as it fits into ours; its class where it has none."""
+    return bounded((str(error).strip().splitlines() or [type(error).__name__])[0])
 
 
 def last_line(text: str | None) -> str:
-    """The last line of a traceback or message; `unknown reason` where there is none."""
-    return ((text or "").strip().splitlines() or ["unknown reason"])[-1]
+    """The last line of a traceback or message, as far as it fits into ours; `unknown reason` where there is none."""
+    return bounded(((text or "").strip().splitlines() or ["unknown reason"])[-1])
 
 
 def duration(seconds: float) -> str:

@@ -26,6 +26,7 @@ PATTERNS = {  # in the order in which they are tried
 TAG = "tag:yaml.org,2002:"
 NODES = 100_000  # of one document, counting each use of an alias; a spec has a few hundred
 DIGITS = 300  # of a whole number
+DEEPEST = 32  # levels of one document; a spec has some seven
 
 
 def parse(text: str, source: str) -> Any:
@@ -67,6 +68,16 @@ def dump(tree: Any) -> str:
 
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 with every key once, every key text, and no document that is endless or grows without end."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise _too_deep(self.peek_event().start_mark)  # type: ignore[no-untyped-call]
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -148,24 +159,35 @@ _set_up()
 
 
 def _check_size(root: yaml.Node) -> None:
-    """Raises MarkedYAMLError where a node holds itself, or aliases of aliases make the tree larger than any spec."""
-    sizes: dict[int, int] = {}  # by node; 0 while the node is being measured
+    """Raises MarkedYAMLError where a node holds itself, or where aliases of aliases make the tree larger than any spec.
 
-    def size(node: yaml.Node) -> int:
+    Aliases stand below what they name, so the recursion is no deeper than the text.
+    """
+    sizes: dict[int, tuple[int, int]] = {}  # values and levels, by node; (0, 0) while the node is being measured
+
+    def size(node: yaml.Node) -> tuple[int, int]:
         if id(node) in sizes:
-            if not sizes[id(node)]:
+            if sizes[id(node)] == (0, 0):
                 raise _problem(node, "a part of it holds itself")
             return sizes[id(node)]
-        sizes[id(node)] = 0
+        sizes[id(node)] = 0, 0
         below = node.value if isinstance(node, yaml.SequenceNode) else []
         if isinstance(node, yaml.MappingNode):
             below = [each for pair in node.value for each in pair]
-        sizes[id(node)] = 1 + sum(map(size, below))
-        if sizes[id(node)] > NODES:
+        each = list(map(size, below))
+        values, levels = 1 + sum(values for values, _ in each), 1 + max((levels for _, levels in each), default=0)
+        if values > NODES:
             raise _problem(node, f"with its aliases written out it has more than {NODES:,} values")
-        return sizes[id(node)]
+        if levels > DEEPEST:
+            raise _too_deep(node.start_mark)
+        sizes[id(node)] = values, levels
+        return values, levels
 
     size(root)
+
+
+def _too_deep(mark: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=f"it has more than {DEEPEST} levels; a spec has some seven", problem_mark=mark)
 
 
 def _load(text: str, source: str, loader: type[_Loader]) -> Any:
@@ -176,8 +198,6 @@ def _load(text: str, source: str, loader: type[_Loader]) -> Any:
         raise Refused("SPEC", where, f"is not valid YAML ({error.problem})", "correct that line") from None
     except yaml.YAMLError as error:
         raise Refused("SPEC", source, f"is not valid YAML ({str(error).splitlines()[0]})", "correct it") from None
-    except RecursionError:
-        raise Refused("SPEC", source, "is nested too deeply", "a spec has some five levels") from None
 
 
 def _problem(node: yaml.Node, text: str) -> yaml.MarkedYAMLError:

@@ -20,6 +20,8 @@ from trainables.schedules.constant import Constant
 from trainables.settings import BatchSize, Epochs, Settings, about
 from trainables.tricks import Trick, tricks
 
+MOST_CORES = 10_000  # for one trial, of the largest machine
+
 
 class TrialConfig(Settings):
     """One training run. Keys as in specs and stores: `optimizer/gamma` is `config.optimizer.gamma`."""
@@ -39,7 +41,7 @@ class TrialConfig(Settings):
     seed: Annotated[int, about("", "seed of initialisation, order, augmentation, dropout", ge=0, lt=2**31)]
     device: Annotated[Literal["auto", "cpu", "cuda"], about("", "auto: a GPU where there is one")] = "auto"
     precision: Annotated[Literal["float32", "bfloat16"], about("", "bfloat16: autocast")] = "float32"
-    threads: Annotated[int, about("", "CPU threads; other numbers give other bits", ge=1)] = 1
+    threads: Annotated[int, about("", "CPU threads; other numbers give other bits", ge=1, le=MOST_CORES)] = 1
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> Self:

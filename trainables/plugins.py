@@ -47,14 +47,14 @@ class Registry(Generic[T]):
         """The registered names, in alphabetical order."""
         return sorted(self._entries)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._entries
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in self._entries
 
     def get(self, name: str, field: str = "name") -> T:
         """The plug-in called `name`. Raises Refused, about `field`, with the known names if there is none."""
-        if name not in self._entries:
+        if name not in self:
             kind = self.group.rpartition(".")[2]
-            raise Refused(field, name, f"none of the {kind} is called so", nearest(name, self._entries))
+            raise Refused(field, name, f"none of the {kind} is called so", nearest(str(name), self._entries))
         loaded: T = self._entries[name].load()
         return loaded
 

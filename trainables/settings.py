@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, model_validator
 
 from trainables.errors import Refused
 
+STORED = {"stored": True}  # the context of validation of what a directory stores: a validator made stricter spares it
+LARGEST, SMALLEST = 3.4e38, 1.2e-38  # the numbers of float32, in which training runs
+MOST = 2**53  # the last whole number up to which a float holds all
+
 
 class Settings(BaseModel):
-    """Frozen fields; an unknown key is refused with the nearest known one."""
+    """Frozen fields; an unknown key is refused with the nearest known one, a number where training knows none too."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True
@@ -24,12 +28,24 @@ class Settings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _known_keys(cls, given: Any) -> Any:
+    def _known_keys(cls, given: Any, info: ValidationInfo) -> Any:
         if isinstance(given, Mapping):
-            for key in given:
+            for key, value in given.items():
                 if key not in cls.model_fields:
-                    raise Refused(str(key), given[key], "unknown key", nearest(str(key), cls.model_fields))
+                    raise Refused(str(key), value, "unknown key", nearest(str(key), cls.model_fields))
+                kinds = set(_kinds(cls.model_fields[key].annotation))
+                if kinds & {int, float} and bool not in kinds and _holds_truth(value) and info.context != STORED:
+                    raise Refused(key, value, "a number is wanted, not true or false", "give a number")
         return given
+
+    @model_validator(mode="after")
+    def _training_knows_its_numbers(self, info: ValidationInfo) -> Self:
+        for key in type(self).model_fields if info.context != STORED else ():
+            value = getattr(self, key)
+            for number in value if isinstance(value, tuple) else (value,):
+                if isinstance(number, int | float) and (where := _beyond(number)):
+                    raise Refused(key, number, f"is {where}, where training's numbers end", "give another number")
+        return self
 
     def identity(self) -> dict[str, Any]:
         """What tells these settings from others: their dump without fields that are None, or as they were introduced.
@@ -46,6 +62,24 @@ class Settings(BaseModel):
             elif isinstance(value, Mapping):
                 dump[name] |= {key: one.identity() for key, one in value.items() if isinstance(one, Settings)}
         return dump
+
+
+def _kinds(annotation: Any) -> Iterable[Any]:
+    """The types that a field's annotation is made of."""
+    below = get_args(annotation)
+    return (kind for each in below for kind in _kinds(each)) if below else (annotation,)
+
+
+def _holds_truth(value: Any) -> bool:
+    """Whether it is, or is a list or mapping of, true or false."""
+    each = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return isinstance(value, bool) or any(map(_holds_truth, each))
+
+
+def _beyond(number: float) -> str:
+    if abs(number) > (MOST if isinstance(number, int) else LARGEST):
+        return f"beyond {MOST if isinstance(number, int) else LARGEST:.2g}"
+    return f"below {SMALLEST:.2g}" if 0 < abs(number) < SMALLEST else ""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -90,6 +124,6 @@ ExcludedRate = Annotated[
     ),
 ]
 BatchSize = Annotated[int, about("n", "batch size", unit="image", source="paper (2)", ge=1)]
-Epochs = Annotated[int, about("E", "passes over the training split", unit="epoch", ge=1)]
+Epochs = Annotated[int, about("E", "passes over the training split", unit="epoch", ge=1, le=100_000)]
 Width = Annotated[float, about("width", "multiplier of every hidden layer's channels", gt=0, le=4)]
 Dropout = Annotated[float, about("dropout", "probability of dropping a hidden unit", ge=0, lt=1)]

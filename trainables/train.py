@@ -51,7 +51,8 @@ def batch_size(config: TrialConfig, epoch: int, images: int) -> int:
 
 def check_batch_sizes(config: TrialConfig, images: int) -> None:
     """Raises Refused when some epoch's batch is larger than the training split of `images` images."""
-    largest = max(batch_size(config, epoch, images) for epoch in range(1, config.epochs + 1))
+    epochs = config.epochs if config.trick else 1  # without a trick all are alike
+    largest = max(batch_size(config, epoch, images) for epoch in range(1, epochs + 1))
     if largest > images:
         raise Refused(
             "batch_size", largest, f"the training split has {images} images",

@@ -47,6 +47,11 @@ def aliases(levels):
     return "\n".join(lines)
 
 
+def chain(levels):
+    """A flat document that is so deep with its aliases written out."""
+    return "\n".join(["a0: &a0 [1]"] + [f"a{level}: &a{level} [*a{level - 1}]" for level in range(1, levels)])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -62,7 +67,9 @@ def aliases(levels):
         ("a: &x [*x]", r"a part of it holds itself"),
         ("a: &x {b: {c: *x}}", r"a part of it holds itself"),
         (aliases(6), r"with its aliases written out it has more than 100,000 values"),
-        ("[" * 5000, r"SPEC = 'file': is nested too deeply"),
+        ("[" * 5000, r"SPEC = 'file, line 1': is not valid YAML \(it has more than 32 levels; a spec has some seven\)"),
+        ("\n".join(f"{' ' * level}a:" for level in range(1000)), r"SPEC = 'file, line 32': .*more than 32 levels"),
+        (chain(1000), r"it has more than 32 levels"),
         ("a: {<<: 3}", r"<< wants a mapping, or a list of mappings"),
         ("a: !!timestamp 2024-01-01", r"could not determine a constructor for the tag .*timestamp"),
         ("a: !!python/name:os.system ''", r"could not determine a constructor"),
