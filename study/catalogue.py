@@ -45,7 +45,7 @@ def catalogue() -> list[tuple[str, list[Entry]]]:
 
 
 def _entry(name: str, tree: Tree) -> Entry:
-    return Entry(name, str(tree.get("question", "")), "small" in tree or bool(tree.get("studies")))
+    return Entry(name, str(tree.get("question", "")), "small" in sources.scales(tree) or bool(tree.get("studies")))
 
 
 def _sorted(names: set[str]) -> list[str]:

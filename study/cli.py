@@ -40,7 +40,8 @@ SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="A YAML file o
 DirArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A study's directory.")]
 SetOption = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override, KEY as in a/b/c.")]
 ScaleOption = Annotated[
-    str | None, typer.Option("--scale", help="small: the built-in spec's twin for a small machine.")
+    str | None,
+    typer.Option("--scale", help="The spec's section of this name; small: for a small machine."),
 ]
 SlotsOption = Annotated[int | None, typer.Option("--slots", help="Trials at once; changes no result.")]
 UriOption = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow server [$MLFLOW_TRACKING_URI].")]

@@ -1,4 +1,4 @@
-"""Where specs come from: YAML files and built-in ones, what they extend, their small section, and `--set`.
+"""Where specs come from: YAML files and built-in ones, what they extend, their scales, and `--set`.
 
 Everything here works on plain mappings; `study.spec` says what they mean.
 """
@@ -18,7 +18,7 @@ from trainables.errors import Refused
 from trainables.settings import nearest
 
 Tree = dict[str, Any]
-SCALES = ("small",)
+SHORT = "small"  # the scale whose section may also stand at the top of a spec
 SUFFIXES = (".yaml", ".yml")
 LARGEST = 200_000  # bytes of a spec's file; ours have some thousand
 SPECS = Path(str(files("study") / "specs"))
@@ -39,13 +39,11 @@ def find(request: str, scale: str | None, field: str = "SPEC") -> tuple[Path, st
 
     Raises Refused, about `field`.
     """
-    if scale is not None and scale not in SCALES:
-        raise Refused("--scale", scale, "there is no such scale", "use --scale small, or leave it out")
     path = Path(request)
     if path.suffix in SUFFIXES or os.path.isfile(path):  # not of Path, which raises for a name that is too long
         return path, scale
-    plain = request.removesuffix("-small")
-    name, scale = (plain, "small") if request not in builtin() and plain in builtin() else (request, scale)
+    plain, _, suffix = request.rpartition("-")
+    name, scale = (plain, suffix) if request not in builtin() and plain in builtin() else (request, scale)
     if name not in builtin():
         rule = f"there is no built-in spec {name!r}, nor such a file"
         raise Refused(field, request, rule, nearest(name, builtin()))
@@ -100,8 +98,11 @@ def extended(given: Tree, path: Path | None, chain: Sequence[str] = ()) -> Tree:
     under = extended(tree(read(below, "extends"), str(below)), below, chain)
     own = {key: value for key, value in plain(given).items() if key != "extends"}
     whole = laid({key: value for key, value in plain(under).items() if key != "name"}, own)
-    sections = [section for section in map(_small_section, (under, given)) if section is not None]
-    return {**whole, "small": reduce(merge, sections)} if sections else whole  # its nulls take out keys of the whole
+    sections = [scales(each) for each in (under, given)]
+    merged = {
+        name: reduce(merge, [each[name] for each in sections if name in each]) for each in sections for name in each
+    }
+    return {**whole, "scales": merged} if merged else whole  # their nulls take out keys of the whole
 
 
 def _file_to_extend(path: Path | None, parent: str) -> Path:
@@ -116,27 +117,44 @@ def beside(path: Path | None, request: str) -> Path | str:
     return path.parent / request if path and Path(request).suffix in SUFFIXES else request
 
 
-def small(given: Tree) -> Tree | None:
-    """`given` at small scale: NAME-small, with the `small` section laid on the rest; None without a section."""
-    section = _small_section(given)
+def at_scale(given: Tree, scale: str) -> Tree | None:
+    """`given` at this scale: NAME-SCALE, with the scale's section laid on the rest; None without a section."""
+    section = scales(given).get(scale)
     if section is None:
         return None
-    for key in ("name", "small", "extends"):
+    for key in ("name", "small", "scales", "extends"):
         if key in section:
-            raise Refused(f"small/{key}", section[key], "is not set there", f"set {key} at the top of the spec")
-    return laid({**plain(given), "name": f"{given.get('name')}-small"}, section, "small/")
+            raise Refused(
+                f"{where(scale)}/{key}", section[key], "is not set there", f"set {key} at the top of the spec"
+            )
+    return laid({**plain(given), "name": f"{given.get('name')}-{scale}"}, section, f"{where(scale)}/")
 
 
-def _small_section(given: Tree) -> Mapping[str, Any] | None:
-    section = given.get("small")
-    if section is not None and not isinstance(section, Mapping):
-        raise Refused("small", section, "a part of the spec is wanted", "for example small: {base: {epochs: 3}}")
-    return section
+def scales(given: Tree) -> dict[str, Tree]:
+    """The sections of the spec by scale: those below `scales`, and `small`. Raises Refused for what is no section."""
+    sections = given.get("scales", {})
+    if not isinstance(sections, Mapping):
+        raise Refused(
+            "scales", sections, "sections by name are wanted", "for example scales: {gpu: {base: {epochs: 3}}}"
+        )
+    if SHORT in sections and SHORT in given:
+        raise Refused(SHORT, given[SHORT], "stands below scales, too", "state it once")
+    found = dict(sections) | ({SHORT: given[SHORT]} if given.get(SHORT) is not None else {})
+    for name, section in found.items():
+        if not isinstance(section, Mapping):
+            example = f"{where(name)}: {{base: {{epochs: 3}}}}"
+            raise Refused(where(name), section, "a part of the spec is wanted", f"for example {example}")
+    return found
+
+
+def where(scale: str) -> str:
+    """The path of a scale's section, for a message."""
+    return SHORT if scale == SHORT else f"scales/{scale}"
 
 
 def plain(given: Tree) -> Tree:
-    """`given` without its small section."""
-    return {key: value for key, value in given.items() if key != "small"}
+    """`given` without the sections of its scales."""
+    return {key: value for key, value in given.items() if key not in ("scales", SHORT)}
 
 
 def laid(under: Tree, over: Mapping[str, Any], where: str = "") -> Tree:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import ceil, floor
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -381,7 +381,7 @@ class Collection(Written):
     question: Question
     studies: Annotated[tuple[str, ...], about("", "built-in names, or files beside this one")]
     claims: Annotated[Claims, about("", "claims that need no study: drawn sketches")] = ()
-    scale: Literal["small"] | None = None
+    scale: str | None = None
 
     @model_validator(mode="after")
     def _holds_something(self) -> Self:
@@ -428,7 +428,7 @@ def parse_collection(text: str, source: str) -> Collection:
 
 
 def load(request: str, *, scale: str | None = None, overrides: Sequence[str] = ()) -> Spec | Collection:
-    """What the file `request` holds, or the built-in spec of that name; at `scale` small, its small section laid on it.
+    """What the file `request` holds, or the built-in spec of that name; with the section of `scale` laid on it.
 
     Raises Refused.
     """
@@ -438,21 +438,25 @@ def load(request: str, *, scale: str | None = None, overrides: Sequence[str] = (
 
 
 def _study(tree: sources.Tree, scale: str | None, overrides: Sequence[str]) -> Spec:
-    """Both scales are checked, whichever is asked for."""
-    plain, small = sources.plain(tree), sources.small(tree)
+    """Every scale is checked, whichever is asked for."""
+    plain, known = sources.plain(tree), sources.scales(tree)
     if scale is None:
-        if small is not None:
-            _validated(Spec, small, "small")
+        for each in known:
+            _validated(Spec, sources.at_scale(tree, each) or plain, sources.where(each))
         return _validated(Spec, sources.overridden(plain, overrides))
-    if small is None:
-        rule = f"the spec {tree.get('name')!r} has no small section"
-        raise Refused("--scale", scale, rule, "leave it out, or use --set")
-    return _validated(Spec, sources.overridden(small, overrides))
+    scaled = sources.at_scale(tree, scale)
+    if scaled is None:
+        rule = f"the spec {tree.get('name')!r} has no {scale} section"
+        remedy = f"it has {' and '.join(known)}" if known else "leave it out, or use --set"
+        raise Refused("--scale", scale, rule, remedy)
+    return _validated(Spec, sources.overridden(scaled, overrides))
 
 
 def _collection(tree: sources.Tree, path: Path, scale: str | None) -> Collection:
-    small = sources.small({"small": {}, **tree})
-    chosen = small if scale and small else sources.plain(tree)
+    scaled = None
+    if scale:
+        scaled = sources.at_scale({**tree, "scales": {scale: {}, **sources.scales(tree)}}, scale)
+    chosen = scaled or sources.plain(tree)
     collection = _validated(Collection, {**chosen, **({"scale": scale} if scale else {})})
     return collection.model_copy(
         update={"studies": tuple(str(sources.beside(path, each)) for each in collection.studies)}

@@ -179,6 +179,32 @@ def test_the_papers_setting_can_be_extended(write):
     assert trial.optimizer.lr == pytest.approx(0.005, rel=0.01)
 
 
+def test_a_spec_may_have_scales_of_its_own_and_extend_them(write):
+    scales = "scales: {huge: {base: {epochs: 9}}, small: {base: {epochs: 1}}}\n"
+    own = "extends: base.yaml\nname: own\nscales: {huge: {batch_sizes: [64], baseline: {batch_size: 64}}}"
+    path = write(base=BASE.split("small:", maxsplit=1)[0] + scales, own=own)
+    assert [load(path, scale=scale).base["epochs"] for scale in (None, "huge", "small")] == [2, 9, 1]
+    huge = load(path, scale="huge")
+    assert (huge.name, huge.batch_sizes) == ("own-huge", (64,))
+    with pytest.raises(Refused, match=r"--scale = 'hug': the spec 'own' has no hug section; it has huge and small"):
+        load(path, scale="hug")
+
+
+@pytest.mark.parametrize(
+    ("scales", "message"),
+    [
+        ("scales: 3", r"scales = 3: sections by name are wanted; for example scales: \{gpu: "),
+        ("scales: {gpu: 3}", r"scales/gpu = 3: a part of the spec is wanted; for example scales/gpu: \{base"),
+        ("scales: {gpu: {name: x}}", r"scales/gpu/name = 'x': is not set there; set name at the top"),
+        ("scales: {gpu: {base: {epoch: 3}}}", r"scales/gpu/base/epoch = 3: unknown key; did you mean 'epochs'"),
+        ("scales: {small: {}}\nsmall: {base: {epochs: 1}}", r"small = .*: stands below scales, too; state it once"),
+    ],
+)
+def test_a_scale_that_is_none_is_refused(write, scales, message):
+    with pytest.raises(Refused, match=message):
+        load(write(base=f"{BASE.split('small:', maxsplit=1)[0]}{scales}\n"))
+
+
 def test_a_null_in_the_small_section_takes_a_key_out(write):
     path = write(base=BASE.replace("small: {base: {", "small: {base: {model: {width: null}, "))
     assert load(path, scale="small").base["model"] == {"name": "alexnet"}
@@ -225,7 +251,7 @@ def test_a_circle_of_two_is_refused(write):
     ("request_", "scale", "message"),
     [
         ("smoke", "small", r"--scale = 'small': the spec 'smoke' has no small section"),
-        ("cifar10", "smal", r"--scale = 'smal': there is no such scale"),
+        ("cifar10", "smal", r"--scale = 'smal': the spec .cifar10. has no smal section; it has small"),
         ("smoke-small", None, r"--scale = 'small': the spec 'smoke' has no small section"),
     ],
 )
