@@ -90,7 +90,7 @@ def run(
         err.say(f"stopped; nothing that ended is lost. To go on: {again}")
         raise typer.Exit(130) from None
     except run.Failed as failure:
-        err.say(f"study: {failure}\nWhat ended is stored; the same command goes on.")
+        err.say(f"study: {failure}\n{failure.then}")
         raise typer.Exit(1) from None
 
 

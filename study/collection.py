@@ -11,6 +11,7 @@ from study import engine
 from study.cost import Total, costs, total
 from study.directory import CollectionDirectory, Directory
 from study.outcome import Count
+from study.patience import MENDED
 from study.progress import Display
 from study.reports import ReportFiles, collection_reports
 from study.run import Failed, Prepared, counts, open_store, prepare, run, write_reports
@@ -56,7 +57,7 @@ def run_all(
         reports = write_collection_reports(directory)
     if failures:
         each = "\n".join(f"{name}: {reason}" for name, reason in failures.items())
-        raise Failed(f"{len(failures)} of {len(studies)} studies failed\n{each}")
+        raise Failed(f"{len(failures)} of {len(studies)} studies failed\n{each}", MENDED)
     return reports
 
 

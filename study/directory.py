@@ -175,7 +175,10 @@ class CollectionDirectory:
 
 
 class LockFile:
-    """The board of a directory: its file `.lock`, which the owner holds a lock on as well."""
+    """The board of a directory: its file `.lock`, which the owner holds a lock on as well.
+
+    It states its own number on the disk first: a copy of the file, in a copy of the directory, says nothing.
+    """
 
     def __init__(self, path: Path) -> None:
         """Raises OSError where it cannot be written."""
@@ -204,10 +207,11 @@ class LockFile:
         self.file = self._open()
 
     def read(self) -> str:
-        return self.path.read_text()
+        number, _, text = self.path.read_text().partition(" ")
+        return text if number == str(self.path.stat().st_ino) else ""
 
     def write(self, text: str) -> None:
-        whole = text.encode().ljust(WHOLE)
+        whole = f"{os.fstat(self.file.fileno()).st_ino} {text}".encode().ljust(WHOLE)
         os.pwrite(self.file.fileno(), whole, 0)  # at once: nobody reads a half, nor nothing in between
         self.file.truncate(len(whole))
 

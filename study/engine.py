@@ -42,6 +42,7 @@ from ray._private import ray_constants
 from ray._private.services import find_bootstrap_address
 from ray.util import placement_group, remove_placement_group
 
+from study.head import Head
 from study.last_words import kept, summary
 from study.outcome import Outcome
 from study.plan import Assignment, data_key
@@ -59,6 +60,8 @@ REPORT_SECONDS = 0.5  # A trial reports no more often than this, for each report
 MUSTER_SECONDS = 15.0  # The first workers wait for one another, but no longer.
 LOOK_SECONDS = 1.0  # between two looks for trials that are silent
 GROW_SECONDS = 600.0  # for an autoscaler to bring the first machine on which a trial fits
+LOST_HERE = "it was killed, or memory was short: the same command starts another and goes on"
+LOST_THERE = "start it again (`ray start --head`) with its nodes: then the same command goes on"
 MAX_DEATHS = 4  # A trial whose worker has died so often in one run has failed.
 
 
@@ -222,9 +225,12 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
 
     error: Exception | None = None  # the first one in a callback; also of the copy that Tune pickles and reads back
 
-    def __init__(self, source: Source, folder: Path, slots: int, ahead: int = 0) -> None:
-        """`slots` trials run at once, and `ahead` more are handed out."""
+    def __init__(
+        self, source: Source, folder: Path, slots: int, ahead: int = 0, check: Callable[[], None] = lambda: None
+    ) -> None:
+        """`slots` trials run at once, and `ahead` more are handed out. Once `check` raises, the run ends so."""
         super().__init__()
+        self.check = check
         self.source, self.folder, self.slots, self.ahead = source, folder, slots, ahead
         self.muster = Muster(folder.parent / ".tune" / "muster")
         self.called = 0
@@ -241,6 +247,7 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
     @_callback
     def look(self, trials: list[tune.experiment.Trial]) -> None:
         """Kill the workers that have been silent for too long: Tune then hears of their deaths."""
+        self.check()
         self.trials |= {trial.trial_id: trial for trial in trials[self.known :] if trial.trial_id in self.handed}
         self.known = len(trials)
         if time.monotonic() - self.looked < LOOK_SECONDS:
@@ -388,23 +395,28 @@ def run(
         slots = min(machine.slots or capacity, capacity)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # workers start side by side
         shutil.rmtree(scratch, ignore_errors=True)
-        searcher = TuneSearcher(source, folder.resolve(), slots, ahead=int(slots == capacity))
+        head = Head(ray.get_runtime_context().gcs_address, LOST_THERE if machine.address else LOST_HERE, source.say)
+        searcher = TuneSearcher(source, folder.resolve(), slots, int(slots == capacity), head.check)
         try:
-            tune.Tuner(
-                tune.with_resources(trainable, _bundle(resources)),
-                tune_config=tune.TuneConfig(
-                    search_alg=searcher,
-                    num_samples=10**9,
-                    reuse_actors=True,
-                    trial_dirname_creator=lambda trial: str(trial.trial_id),
-                ),
-                run_config=tune.RunConfig(
-                    name="run", storage_path=str(scratch.resolve()), verbose=0, stop=Halt(searcher),
-                    callbacks=[Watchman(searcher)],
-                    failure_config=tune.FailureConfig(max_failures=0),
-                    checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-                ),
-            ).fit()  # fmt: skip
+            with head.watched():
+                tune.Tuner(
+                    tune.with_resources(trainable, _bundle(resources)),
+                    tune_config=tune.TuneConfig(
+                        search_alg=searcher,
+                        num_samples=10**9,
+                        reuse_actors=True,
+                        trial_dirname_creator=lambda trial: str(trial.trial_id),
+                    ),
+                    run_config=tune.RunConfig(
+                        name="run", storage_path=str(scratch.resolve()), verbose=0, stop=Halt(searcher),
+                        callbacks=[Watchman(searcher)],
+                        failure_config=tune.FailureConfig(max_failures=0),
+                        checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+                    ),
+                ).fit()  # fmt: skip
+        except Exception:
+            head.check()  # whose loss may have led to it
+            raise
         finally:
             signal.signal(signal.SIGINT, on_interrupt)  # Tune leaves its own in place
         shutil.rmtree(scratch, ignore_errors=True)

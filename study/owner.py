@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from study.patience import Gone
+from study.patience import STORED, Gone
 from trainables.errors import Refused
 
 BEAT_SECONDS = 5.0
@@ -103,7 +103,7 @@ class Ownership:
     def check(self) -> None:
         """Raises Gone where another driver has taken the study over."""
         if self.lost is not None:
-            raise Gone(f"another `study run` has taken the study over: {self.lost}")
+            raise Gone(f"another `study run` has taken the study over: {self.lost}", f"{STORED} It goes on there.")
 
     def _beat(self) -> None:
         while not self.ending.wait(BEAT_SECONDS):

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,8 +26,30 @@ PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errn
 Answer = TypeVar("Answer")
 
 
+STORED = "What ended is stored."
+GOES_ON = "What ended is stored; the same command goes on."
+MENDED = "What ended is stored; once that is mended, the same command goes on."
+
+
 class Gone(Exception):
-    """A store is away for longer than the patience, or for good. What it holds is intact; the study can go on later."""
+    """What the study cannot go on without is away for longer than the patience, or for good; `then` says what next."""
+
+    def __init__(self, message: str, then: str = MENDED) -> None:
+        super().__init__(message)
+        self.then = then
+
+
+@dataclass(frozen=True)
+class Words:
+    """How an outage is told: that something fails now, has failed for so long, and works again; and what goes on."""
+
+    fails: str = "does not answer"
+    failed: str = "has not answered"
+    works: str = "answers again"
+    meanwhile: str = "trials go on, "
+
+
+UNWRITTEN = Words("cannot be written", "could not be written", "can be written again", "")
 
 
 def seconds() -> float:
@@ -58,9 +81,10 @@ class Patience:
 
     def __init__(
         self, what: str, passes: Callable[[Exception], bool], say: Callable[[str], None],
-        again: Callable[[], None] = lambda: None,
+        again: Callable[[], None] = lambda: None, words: Words | None = None,
     ) -> None:  # fmt: skip
         self.what, self.passes, self.say, self.again = what, passes, say, again
+        self.words = words or Words()
         self.seconds = seconds()
         self.since: float | None = None  # when the outage began
         self.tries = 0
@@ -112,15 +136,18 @@ class Patience:
         reason = first_line(_root(error))
         if self.since is None:
             self.since, self.tries = began, 0
-            self.say(f"{self.what} does not answer ({reason}); trials go on, trying again for {self.seconds:.0f} s")
-        if time.monotonic() - self.since > self.seconds:
-            raise Gone(f"{self.what} has not answered for {time.monotonic() - self.since:.0f} s ({reason})") from error
+            self.say(
+                f"{self.what} {self.words.fails} ({reason}); "
+                f"{self.words.meanwhile}trying again for {self.seconds:.0f} s"
+            )
+        if (away := time.monotonic() - self.since) > self.seconds:
+            raise Gone(f"{self.what} {self.words.failed} for {away:.0f} s ({reason})") from error
         self.tries += 1
         return PAUSES[min(self.tries, len(PAUSES)) - 1]
 
     def _succeeded(self) -> None:
         if self.since is not None:
-            self.say(f"{self.what} answers again, after {time.monotonic() - self.since:.0f} s")
+            self.say(f"{self.what} {self.words.works}, after {time.monotonic() - self.since:.0f} s")
             self.since = None
 
 
@@ -187,13 +214,13 @@ class Anchor:
             free = there.st_size == 0  # SQLite makes an empty one as soon as it opens a path
         except FileNotFoundError:
             free = True
-        done = "another file took its place"
+        done, then = "another file took its place", "Restore it from a copy, or start in another --dir."
         if free:
             partial = self.path.with_name(f"{self.path.name}.partial")
             partial.write_bytes(os.pread(self.file.fileno(), os.fstat(self.file.fileno()).st_size, 0))
             partial.replace(self.path)
-            done = "it is put back whole"
-        raise Gone(f"{self.path} was deleted while the study ran; {done}")
+            done, then = "it is put back whole", GOES_ON
+        raise Gone(f"{self.path} was deleted while the study ran; {done}", then)
 
 
 def _root(error: BaseException) -> BaseException:

@@ -23,7 +23,7 @@ from study.fairness import unequal
 from study.ledger import Ledger
 from study.outcome import Count
 from study.owner import REMEDY, Board, owning
-from study.patience import Gone, Patience
+from study.patience import GOES_ON, STORED, UNWRITTEN, Gone, Patience, passing
 from study.plan import Cell, cells, chosen, load_data, stated
 from study.progress import Display
 from study.recorder import Recorder
@@ -44,7 +44,11 @@ from trainables.train import resolve_device
 
 
 class Failed(Exception):
-    """Something in the study failed; the rest is there."""
+    """Something in the study failed; the rest is there. `then` says what next."""
+
+    def __init__(self, message: str, then: str = GOES_ON) -> None:
+        super().__init__(message)
+        self.then = then
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ def run(
             display.say(f"slots trained {100 * work.share:.0f} % of the time between start-up and end")
             results.retry(lambda: store.describe(Standing(busy=round(work.share, 3))))
         results.retry(lambda: summarise(spec, plan, ledger, store))
-        reports = results.retry(lambda: write_reports(store, directory))
+        reports = _write_patiently(store, directory, display)
         if len(plan) == len(whole) and not any(cell.count().left > 0 for cell in ledger.cells.values()):
             results.retry(lambda: store.describe(Standing(complete=True)))
     if work.failures:
@@ -166,11 +170,12 @@ def _as_one_message(directory: Directory) -> Iterator[None]:
     except (Refused, KeyboardInterrupt):
         raise
     except Gone as gone:
-        raise Failed(f"the run stopped: {gone}") from None
+        raise Failed(f"the run stopped: {gone}", gone.then) from None
     except Exception as error:
         log = directory.path / "error.log"
         log.write_text(traceback.format_exc())
-        raise Failed(f"the run stopped: {type(error).__name__}: {last_line(str(error))} (all of it in {log})") from None
+        reason = f"{type(error).__name__}: {last_line(str(error))} (all of it in {log})"
+        raise Failed(f"the run stopped: {reason}", f"{STORED} The same command tries again.") from None
 
 
 def open_store(name: str, directory: Directory, identity: Mapping[str, str], *, create: bool = False) -> Store:
@@ -243,6 +248,13 @@ def _search_metrics(cell: CellSearch, trials: pd.DataFrame) -> dict[str, float]:
     return {key: value for key, value in found.items() if value == value}
 
 
+def _write_patiently(store: Store, directory: Directory, display: Display) -> list[ReportFiles]:
+    """As `write_reports`, and where either is away, with the right name: the store that is read, or the disk."""
+    reading = Patience(f"the MLflow store at {store.uri}", lambda e: passes(e) and not passing(e), display.say)
+    writing = Patience(f"the report in {directory.report}", passing, display.say, words=UNWRITTEN)
+    return writing.retry(lambda: reading.retry(lambda: write_reports(store, directory)))
+
+
 def write_reports(store: Store, directory: Directory) -> list[ReportFiles]:
     """Write every installed report of the study."""
     return [report(store, directory.report) for report in study_reports()]
@@ -255,7 +267,8 @@ def counts(directory: Directory, readings: str | None = None) -> dict[str, Count
         copy = Path(scratch) / "journal"
         copy.write_bytes(directory.journal.read_bytes() if directory.journal.exists() else b"")
         shared = open_shared(spec.name, directory.identity(None))
-        ledger = Ledger(shared or _mended(copy), spec, chosen(cells(spec), readings))
+        mend(copy)
+        ledger = Ledger(shared or open_storage(copy, directory.journal), spec, chosen(cells(spec), readings))
         return {name: cell.count() for name, cell in ledger.cells.items()}
 
 

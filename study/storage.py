@@ -5,6 +5,7 @@ In a database, a study's Optuna studies are called `NAME: CELL`, and each carrie
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -77,14 +78,17 @@ def at_once(storage: BaseStorage) -> AbstractContextManager[None]:
     return storage.journal.gathering() if isinstance(storage, FileStorage) else nullcontext()
 
 
-def open_storage(path: Path) -> FileStorage:
-    """The journal at `path`. Raises Refused when it holds something else."""
+def open_storage(path: Path, known_as: Path | None = None) -> FileStorage:
+    """The journal at `path`, a copy of the one `known_as`. Raises Refused when it holds something else."""
     try:
-        return FileStorage(path)
+        storage = FileStorage(path)
+        for line in path.read_bytes().splitlines()[-1:]:  # Optuna takes a last line that it cannot read for a half one
+            json.loads(line)
+        return storage
     except Exception as error:  # Optuna raises whatever the damage leads to
         raise Refused(
             "optuna.journal",
-            str(path),
+            str(known_as or path),
             f"is damaged ({type(error).__name__}: {error})",
             "restore it from a copy, or start in another --dir",
         ) from None

@@ -402,6 +402,10 @@ def _reachable(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError) as error:
+        if isinstance(error, MlflowException) and error.get_http_status_code() in (401, 403):
+            raise Refused("tracking_uri", uri, f"the MLflow server there asks who you are ({first_line(error)})",
+                          "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, to an "
+                          "account that may write there") from error  # fmt: skip
         raise Refused(
             "tracking_uri", uri, f"the MLflow store there does not answer ({first_line(error)})",
             "start the server, correct --tracking-uri or MLFLOW_TRACKING_URI, or leave both out",

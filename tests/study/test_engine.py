@@ -259,6 +259,7 @@ def test_what_stops_the_engine_is_one_message_and_a_log(capsys, tmp_path, monkey
     said = " ".join(result.err.split())
     assert "study: the run stopped: RuntimeError: the disk is full (all of it in" in said
     assert "Traceback" not in said
+    assert result.err.endswith("What ended is stored. The same command tries again.\n")
     assert "first line" in (tmp_path / "s" / "error.log").read_text()
 
 

@@ -132,7 +132,7 @@ def test_a_disk_that_stays_full_ends_the_run_cleanly(disk, smoke):
     filler.unlink()
     assert said.count("study: the run stopped: ") == 1
     assert "has not answered for " in said
-    assert "What ended is stored; the same command goes on." in said
+    assert "What ended is stored; once that is mended, the same command goes on." in said
     resumed(disk / "s", smoke)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import pytest
 from optuna.study import StudyDirection
 
 from study import owner
-from study.directory import Directory
+from study.directory import Directory, LockFile
 from study.owner import Owner, owning
 from study.patience import Gone
 from study.spec import load
@@ -171,8 +172,16 @@ def test_a_directory_names_its_owner_and_can_be_taken_over(tmp_path):
 
 
 def test_a_directory_that_a_dead_driver_of_this_machine_left_is_free_at_once(tmp_path):
-    directory = Directory(tmp_path)
-    (tmp_path / ".lock").write_text(replace(Owner("/x"), begun="1").text)
-    said = []
+    directory, lock, said = Directory(tmp_path), LockFile(tmp_path / ".lock"), []
+    lock.write(replace(Owner("/x"), begun="1").text)
+    assert Owner.read(lock.read()).begun == "1"
     with directory.owned(load("smoke"), said.append):
         assert said == []
+
+
+def test_a_copy_of_a_directory_that_is_at_work_is_free_itself(tmp_path):
+    """Its search and results lie in itself, so it disturbs nobody."""
+    with Directory(tmp_path / "s").owned(load("smoke")):
+        shutil.copytree(tmp_path / "s", tmp_path / "copy")
+        with Directory(tmp_path / "copy").owned(load("smoke")) as ours:
+            ours.check()

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from study.patience import Anchor, Gone, Patience, Writer, passing, seconds
+from study.patience import UNWRITTEN, Anchor, Gone, Patience, Writer, passing, seconds
 from trainables.errors import Refused
 
 
@@ -81,6 +81,21 @@ def test_it_ends(monkeypatch):
         waiting.retry(attempt)
 
 
+def test_what_is_no_store_has_words_of_its_own(monkeypatch):
+    monkeypatch.setenv("STUDY_PATIENCE", "0")
+    said: list[str] = []
+    writing = Patience("the report in x", passing, said.append, words=UNWRITTEN)
+
+    def attempt() -> None:
+        time.sleep(0.01)
+        raise full()
+
+    with pytest.raises(Gone, match=r"the report in x could not be written for 0 s \(\[Errno 28\]") as gone:
+        writing.retry(attempt)
+    assert said == ["the report in x cannot be written ([Errno 28] No space left on device); trying again for 0 s"]
+    assert gone.value.then == "What ended is stored; once that is mended, the same command goes on."
+
+
 def test_other_errors_are_not_waited_for(monkeypatch):
     waiting, said = patience(monkeypatch, 60)
     with pytest.raises(PermissionError):
@@ -135,12 +150,14 @@ def test_a_deleted_file_is_put_back_and_one_that_took_its_place_is_kept(tmp_path
         path.unlink()
         if left == "an empty file":
             path.touch()
-        with pytest.raises(Gone, match=r"file was deleted while the study ran; it is put back whole"):
+        with pytest.raises(Gone, match=r"file was deleted while the study ran; it is put back whole") as gone:
             anchor.check()
+        assert gone.value.then == "What ended is stored; the same command goes on."
         assert path.read_text() == "all there is"
         anchor = Anchor(path)
     path.unlink()
     path.write_text("another")
-    with pytest.raises(Gone, match=r"file was deleted while the study ran; another file took its place"):
+    with pytest.raises(Gone, match=r"file was deleted while the study ran; another file took its place") as gone:
         anchor.check()
+    assert gone.value.then == "Restore it from a copy, or start in another --dir."
     assert path.read_text() == "another"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,3 +102,25 @@ def test_readmes_plain_url_opens_a_database_for_the_search_and_for_the_results(p
     assert open_database(postgres.url).get_all_studies() == []
     results = postgres.another("results")  # Optuna and MLflow each want a database of their own
     assert Store(results, "plain", create=tmp_path, study_id="one").identity().study_id == "one"
+
+
+@pytest.mark.faults
+def test_a_copied_directory_is_refused_while_its_study_runs_elsewhere_and_may_take_it_over(smoke, tmp_path):
+    first, copy, url = tmp_path / "first", tmp_path / "copy", f"sqlite:///{tmp_path / 'search.db'}"
+    running = Running(first, "--storage", url)
+    running.until(lambda: (first / "spec.yaml").exists() and ended(url) >= 2)
+    with running.frozen():
+        shutil.copytree(first, copy)
+        refused = run_study("run", "smoke", "--dir", copy, "--storage", url)
+        assert refused.returncode == 2
+        said = " ".join(refused.stderr.split())
+        assert f"another `study run` is at work there: process {running.process.pid} on " in said
+        assert f"in {first}, since 20" in said
+        assert f"(so says {url}); wait for it, or stop it; --take-over ends it" in said
+        taking = Running(copy, "--storage", url, "--take-over")
+        before = ended(url)
+        taking.until(lambda: ended(url) > before)
+    assert f"another `study run` has taken the study over: process {taking.process.pid} on " in running.end(1)
+    taking.end(0)
+    assert searches(url) == optuna_trials(smoke)
+    pd.testing.assert_frame_equal(trials(copy), trials(smoke))
