@@ -7,7 +7,7 @@ import os
 import shlex
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -111,9 +111,24 @@ class Directory:
         Raises Refused when it cannot be written, or another process runs it and we do not `take_over`.
         """
         self.check(spec)
+        there = self.path.is_dir()
         with _locked(self.path, say, take_over=take_over) as ownership:
             self.trials.mkdir(exist_ok=True)
-            yield ownership
+            try:
+                yield ownership
+            except Refused:
+                if not self.identity_file.exists() and not self.begun:
+                    self._leave(there=there)
+                raise
+
+    def _leave(self, *, there: bool) -> None:
+        """Remove what `owned` made, for a study that was refused: the directory, too, unless it was `there`."""
+        with suppress(OSError):  # something of another's lies in it
+            self.trials.rmdir()
+        (self.path / ".lock").unlink(missing_ok=True)
+        if not there:
+            with suppress(OSError):
+                self.path.rmdir()
 
     def begin(self, identity: dict[str, str]) -> None:
         """Before the store is opened: note whose it will be, and clear away one whose making was cut off."""
@@ -198,7 +213,9 @@ class LockFile:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return False
-        return os.fstat(self.file.fileno()).st_ino == self.path.stat().st_ino  # else another has taken it over
+        with suppress(FileNotFoundError):  # its owner has just removed it
+            return os.fstat(self.file.fileno()).st_ino == self.path.stat().st_ino  # else another has taken it over
+        return False
 
     def replace(self) -> None:
         """A new file in its place, for whoever holds the lock may be dead, as on a network file system."""

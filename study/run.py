@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 import traceback
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -34,7 +35,7 @@ from study.spec import Spec
 from study.statistics import gap_table, in_reading, winners_curse
 from study.storage import OwnersNote, Storage, claim, mend, open_database, open_storage, shown
 from study.storage import passes as storage_passes
-from study.store import OwnersTag, Store, default_uri, passes
+from study.store import OwnersTag, Store, database_file, default_uri, passes, reach
 from study.text import last_line
 from study.work import Interrupted, Work
 from trainables.config import flatten
@@ -91,7 +92,10 @@ def run(
         directory.owned(spec, display.say, take_over=take_over) as own, _as_one_message(directory), ExitStack() as stack
     ):  # fmt: skip
         identity = directory.identity(tracking_uri, storage)
+        starting = stack.enter_context(_alone_in(identity))
         database = open_shared(spec.name, identity)
+        if uri := identity.get("tracking_uri"):
+            reach(uri, spec.name, identity["study_id"])
         directory.begin(identity)
         store = open_store(spec.name, directory, identity, create=True)
         results = Patience(f"the MLflow store at {store.uri}", passes, display.say)
@@ -100,6 +104,7 @@ def run(
         ledger = Ledger(database or _mended(directory.journal), spec, plan)
         if database is not None:
             claim(database, spec.name, identity["study_id"])
+        starting.close()
         boards = shared_boards(spec.name, identity, database, store)
         owned = [own, *(stack.enter_context(owning(
             board, own.me, partial(_at_work, spec.name, place), display.say, take_over=take_over
@@ -144,6 +149,19 @@ def open_shared(name: str, identity: Mapping[str, str]) -> Storage | None:
     storage = open_database(identity["storage"])
     claim(storage, name, identity["study_id"])
     return storage
+
+
+@contextmanager
+def _alone_in(identity: Mapping[str, str]) -> Iterator[ExitStack]:
+    """Whoever starts on the same SQLite files waits until this is closed, for their tables can be made only once."""
+    files = (database_file(identity.get(key, "")) for key in ("tracking_uri", "storage"))
+    with ExitStack() as stack:
+        for folder in sorted({file.resolve().parent for file in files if file is not None}):
+            with suppress(OSError):  # some network file systems lock no folders
+                opened = os.open(folder, os.O_RDONLY)
+                stack.callback(os.close, opened)
+                fcntl.flock(opened, fcntl.LOCK_EX)
+        yield stack
 
 
 def shared_boards(

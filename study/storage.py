@@ -167,8 +167,10 @@ class OwnersNote:
 
 
 def mend(path: Path) -> None:
-    """Undo what a killed process may have left of the journal: half a line, a lock. For the study's owner only."""
-    path.with_name(path.name + ".lock").unlink(missing_ok=True)
+    """Undo what a killed process may have left of the journal: half a line, locks. For the study's owner only."""
+    for left in path.parent.iterdir() if path.parent.is_dir() else ():
+        if left.name.startswith(f"{path.name}.lock"):  # Optuna renames its lock before it removes it
+            left.unlink(missing_ok=True)
     whole = path.read_bytes() if path.exists() else b""
     if whole and not whole.endswith(b"\n"):
         with path.open("r+b") as file:

@@ -25,7 +25,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Experiment, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -124,16 +124,10 @@ class Store:
                     tags=Identity(study_id=study_id or "", format=schema.FORMAT).to_tags(),
                 )
                 return
-        if found is None or found.lifecycle_stage != "active":
-            state = "is deleted" if found else "holds no experiment of this name"
-            raise Refused("study", experiment, f"the store at {uri} {state}", "run the study first, or restore it")
-        identity = Identity.from_tags(found.tags)
-        if study_id is not None and identity.study_id != study_id:
-            raise Refused(
-                "name", experiment, f"the store at {uri} has an experiment of this name from another directory",
-                "rename this one with --set name=…",
-            )  # fmt: skip
-        identity.check(uri)
+        if found is None:
+            rule = f"the store at {uri} holds no experiment of this name"
+            raise Refused("study", experiment, rule, "run the study first, or restore it")
+        _check(found, uri, study_id)
         self.experiment_id = found.experiment_id
 
     # Writing
@@ -370,6 +364,27 @@ class Store:
             token = page.token
             if not token:
                 return
+
+
+def reach(uri: str, experiment: str, study_id: str) -> None:
+    """Raises Refused where `Store` would, for a study that may be new; makes nothing."""
+    with _reachable(uri):
+        found = MlflowClient(tracking_uri=with_driver(uri)).get_experiment_by_name(experiment)
+    if found is not None:
+        _check(found, uri, study_id)
+
+
+def _check(found: Experiment, uri: str, study_id: str | None) -> None:
+    """Raises Refused where the experiment at `uri` is deleted, not that of `study_id`, or a newer version's."""
+    if found.lifecycle_stage != "active":
+        raise Refused("study", found.name, f"the store at {uri} is deleted", "run the study first, or restore it")
+    identity = Identity.from_tags(found.tags)
+    if study_id is not None and identity.study_id != study_id:
+        raise Refused(
+            "name", found.name, f"the store at {uri} has an experiment of this name from another directory",
+            "rename this one with --set name=…",
+        )  # fmt: skip
+    identity.check(uri)
 
 
 class OwnersTag:
