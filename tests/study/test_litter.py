@@ -71,6 +71,7 @@ run.run(spec, Directory(Path(folder)), engine.Machine(), uri, display, storage=s
 """
 
 
+@pytest.mark.faults
 def test_two_first_starts_on_one_empty_file_both_succeed_and_leave_a_run_a_cell(tmp_path):
     uri, storage = f"sqlite:///{tmp_path / 'results.db'}", f"sqlite:///{tmp_path / 'search.db'}"
     starts = [
