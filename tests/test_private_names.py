@@ -21,7 +21,7 @@ PACKAGES = ("trainables", "search_spaces", "study", "reports")
 
 DOORS = {
     "_private": "study/engine.py",  # ray: where clusters are noted, and loopback
-    "_foreach_": "trainables/optimizers",  # torch: one call for a list of tensors; a prefix of eight functions
+    "_foreach_": "trainables/optimizers",  # torch: one call for a list of tensors; a prefix of nine functions
     "_BatchNorm": "trainables/batch_norm.py",  # torch: the base of every batch normalisation
     "_optim_factory": "trainables/optimizers/timm.py",  # timm: its registry of optimizers
     "_make_layer": "trainables/models/resnet18.py",  # torchvision: one stage of a ResNet
@@ -116,6 +116,7 @@ FOREACH = [
     ("addcmul_", lambda a, b: torch._foreach_addcmul_(a, b, b, value=0.1), lambda a, b, _: a + 0.1 * b * b),
     ("sqrt", lambda a, _: torch._foreach_sqrt(a), lambda a, *_: a.sqrt()),
     ("div", lambda a, b: torch._foreach_div(a, b), lambda a, b, _: a / b),
+    ("neg", lambda a, _: torch._foreach_neg(a), lambda a, *_: -a),
     ("norm", lambda a, _: torch._foreach_norm(a, 2, dtype=torch.float64), lambda a, *_: a.double().norm()),
 ]
 

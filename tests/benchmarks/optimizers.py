@@ -6,7 +6,8 @@ of the medians.
 
 All are bound by memory: torch's fused SGD reads three numbers and writes two for a weight, LARS reads two more, LAMB
 beside AdamW five more and writes two. So the ratios depend on the machine, its caches and its neighbours (LAMB's was
-2.4 on one and 3.9 on another of the same kind); the table of parts tells where the time goes on this one.
+2.4 on one and 3.9 on another of the same kind); the table of parts tells where the time goes on this one. On a GPU each
+rule is timed by its kernels and by the multi-tensor path, and by its kernels as a CUDA graph.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ OURS = {
     "MCLR, sample 65536": partial(MCLR, momentum=0.9, sample=65536),
 }
 LAMBS = {"LAMB": LAMB, "LAMB, decay": partial(LAMB, weight_decay=1e-2)}
+PUBLIC_LAMBS = [("torch_optimizer", "Lamb"), ("timm.optim", "Lamb"), ("pytorch_optimizer", "Lamb")]
 PUBLIC = [  # (module, class) of whatever is installed
     ("torch_optimizer", "LARS"),
     ("timm.optim", "Lars"),
@@ -63,20 +65,29 @@ PUBLIC = [  # (module, class) of whatever is installed
     ("pl_bolts.optimizers", "LARS"),
 ]
 BOUNDS = {"LARS": 2.2, "PercentDelta": 4, "LAMB": 2.5, "MCLR, exact": 15, "MCLR, sample": 3.5}
+KERNEL_BOUNDS = {"LARS": 2, "PercentDelta": 2, "LAMB": 2, "MCLR, exact": 4, "MCLR, sample": 2.5}
 CURVATURE_BOUNDS = {"CBLR, every step": 4.0, "CBLR, every 10th": 1.4}
 
 
-def public_lars() -> dict[str, Callable[..., Any]]:
-    """Other people's LARS, of the packages that are installed."""
+def public(kinds: list[tuple[str, str]], **options: Any) -> dict[str, Callable[..., Any]]:
+    """Other people's optimizers, of the packages that are installed."""
     found = {}
-    for module, name in PUBLIC:
+    for module, name in kinds:
         try:
-            found[f"LARS of {module}"] = partial(
-                getattr(importlib.import_module(module), name), momentum=0.9, weight_decay=1e-4
-            )
+            found[f"{name.upper()} of {module}"] = partial(getattr(importlib.import_module(module), name), **options)
         except ImportError:
             continue
     return found
+
+
+def side_by_side(makes: Mapping[str, Callable[..., Any]], device: str) -> dict[str, Callable[..., Any]]:
+    """On a GPU the kernels and the multi-tensor path that they stand in for."""
+    if device == "cpu":
+        return dict(makes)
+    paths = {"": {}, ", multi-tensor": {"foreach": True}}
+    return {
+        f"{name}{path}": partial(make, **options) for name, make in makes.items() for path, options in paths.items()
+    }
 
 
 def batch(n: int, device: str) -> tuple[Tensor, Tensor]:
@@ -143,7 +154,10 @@ def contenders(model: nn.Module, makes: Mapping[str, Callable[..., Any]]) -> dic
 
 
 def bench_steps(model: nn.Module, repeats: int, device: str) -> None:
-    for own, makes in ((SGD, {**OURS, **public_lars()}), (ADAMW, LAMBS)):
+    lars = public(PUBLIC, momentum=0.9, weight_decay=1e-4)
+    lambs = public(PUBLIC_LAMBS, weight_decay=1e-2)
+    for own, ours, others in ((SGD, OURS, lars), (ADAMW, LAMBS, lambs)):
+        makes = {**side_by_side(ours, device), **others}
         # a few at a time: twelve copies of AlexNet and their buffers would not fit a small machine
         rows: Rows = {}
         names = list(makes)
@@ -153,7 +167,34 @@ def bench_steps(model: nn.Module, repeats: int, device: str) -> None:
             best = min((times[name] for name in own), key=lambda t: t.fastest)
             rows |= {name: (seconds, seconds.beside(best)) for name, seconds in times.items()}
             gc.collect()
-        table(rows, BOUNDS)
+        table(rows, BOUNDS if device == "cpu" else KERNEL_BOUNDS)
+
+
+def bench_replays(model: nn.Module, repeats: int) -> None:
+    """Steps that were captured as CUDA graphs: the GPU's time alone, without that of Python and launches."""
+    makes = {"SGD fused": SGD["SGD fused"], **OURS, **LAMBS}
+    rows: Rows = {}
+    for name, make in makes.items():
+        step = contenders(model, {name: make})[name]
+        replay = captured(step)
+        times = turns({name: replay}, repeats, "cuda")[name]
+        rows[name] = times, times.beside(rows["SGD fused"][0] if rows else times)
+        del step, replay
+        gc.collect()
+    table(rows, {})
+
+
+def captured(step: Callable[[], object]) -> Callable[[], object]:
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
 
 
 def bench_parts(model: nn.Module, repeats: int) -> None:
@@ -223,10 +264,10 @@ def repeated(call: Callable[[], None], count: int) -> Callable[[], None]:
 def table(rows: Rows, bounds: Mapping[str, float]) -> None:
     for name, (seconds, ratio) in rows.items():
         bound = next((bounds[start] for start in sorted(bounds, reverse=True) if name.startswith(start)), None)
-        ours = bound is not None and " of " not in name
+        ours = bound is not None and " of " not in name and "multi-tensor" not in name
         verdict = f"  at most {bound:<4g} {'yes' if bound and ratio.fastest <= bound else 'no'}" if ours else ""
-        figures = f"{seconds.fastest * 1e3:9.1f} ms  {ratio.fastest:6.2f}  ({ratio.median:5.2f})"
-        print(f"  {name:<30} {figures}{verdict}", flush=True)
+        figures = f"{seconds.fastest * 1e3:9.3f} ms  {ratio.fastest:6.2f}  ({ratio.median:5.2f})"
+        print(f"  {name:<36} {figures}{verdict}", flush=True)
 
 
 def main() -> None:
@@ -247,6 +288,9 @@ def main() -> None:
         print(f"{name}, {options.device}, {options.threads} threads, torch {torch.__version__}: a step, relative to "
               "the fastest of torch's own, and by medians")  # fmt: skip
         bench_steps(model, options.repeats, options.device)
+        if options.device == "cuda":
+            print(f"{name}: the same as replays of a CUDA graph, relative to torch's fused SGD")
+            bench_replays(model, options.repeats)
         if options.device == "cpu" and fused.ENABLED:
             print(f"{name}: what these steps are made of, relative to torch's fused SGD")
             bench_parts(model, options.repeats)

@@ -109,6 +109,165 @@ def test_no_step_waits_for_the_gpu(name: str, dtype: torch.dtype, foreach: bool 
         float(loss.detach())
 
 
+# Kernels
+
+
+@pytest.fixture
+def kernels_launched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the kernels launched."""
+    from trainables.optimizers.kernels import walks
+
+    names: list[str] = []
+    usual = walks.launch
+
+    def launch(kernel: Any, *args: Any, **constants: Any) -> None:
+        names.append(kernel.__name__)
+        usual(kernel, *args, **constants)
+
+    monkeypatch.setattr(walks, "launch", launch)
+    return names
+
+
+SHAPES = [(64, 32, 3, 3), (64,), (300, 500), (), (10, 40), (10,), (0, 3), (7, 9, 5, 5), (33,)]
+
+
+def over(make: Make, dtype: torch.dtype, lr: Any, foreach: bool | None, layout: torch.memory_format) -> tuple[Any, Any]:
+    """An optimizer on the GPU, and a function that sets its gradients, which are new memory each time."""
+    gen = torch.Generator().manual_seed(0)
+
+    def draw(shape: tuple[int, ...]) -> torch.Tensor:
+        x = torch.randn(shape, generator=gen, dtype=torch.float64).to("cuda", dtype)
+        return x.to(memory_format=layout) if x.ndim == 4 else x
+
+    params = [nn.Parameter(draw(shape)) for shape in SHAPES]
+    optimizer = make(params, lr=lr, weight_decay=1e-3, foreach=foreach)
+
+    def renew() -> None:
+        for p in params:
+            g = draw(p.shape)
+            p.grad = g * (g > -0.5)
+
+    return optimizer, renew
+
+
+KERNEL_MAKES = {name: make for name, make in MAKES.items() if not name.startswith("cblr")}
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "near"), [(torch.float64, 1e-11), (torch.float32, 2e-5), (torch.bfloat16, 0.05)], ids=str
+)
+@pytest.mark.parametrize("name", KERNEL_MAKES)
+def test_kernels_move_as_the_other_path(
+    name: str, dtype: torch.dtype, near: float, layout: torch.memory_format, kernels_launched: list[str]
+) -> None:
+    ends = []
+    for foreach in (None, True):
+        optimizer, renew = over(KERNEL_MAKES[name], dtype, 0.01, foreach, layout)
+        for _ in range(5):
+            renew()
+            optimizer.step()
+        ends.append(optimizer)
+        assert bool(kernels_launched) is (foreach is None)
+        kernels_launched.clear()
+    ours, theirs = ends
+    if name == "percent_delta" and dtype != torch.float64:
+        near = max(near, 1e-3)
+    for a, b in zip(ours.param_groups[0]["params"], theirs.param_groups[0]["params"], strict=True):
+        assert float((a - b).double().norm()) <= near * float(b.double().norm())
+    if dtype != torch.bfloat16:
+        assert ours.guards() == theirs.guards()
+        assert ours.radii() == pytest.approx(theirs.radii(), rel=max(1e-3 if near > 1e-9 else 1e-8, near))
+
+
+def test_medians_are_exact_over_all_floats_here_too() -> None:
+    from trainables.optimizers import kernels
+    from trainables.optimizers.kernels.medians import medians
+
+    gen = torch.Generator().manual_seed(0)
+    special = torch.tensor([0.0, -0.0, 1.0, -1.0, math.inf, -math.inf, math.nan, 3e38, 1e-45, -1e-45, 1e-39])
+    sizes = [1, 2, 3, 17, 1000, 40_000, 200_001]
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        for reading in ("abs", "signed", "radius"):
+            for masked in (False, True):
+                drawn = []
+                for n in 2 * sizes:
+                    x = torch.randn(n, generator=gen)
+                    picks = special[torch.randint(len(special), (n,), generator=gen)]
+                    drawn.append(torch.where(torch.rand(n, generator=gen) < 0.3, picks, x).to("cuda", dtype))
+                drawn[4] = torch.ones_like(drawn[4])  # all alike
+                ws, gs = drawn[: len(sizes)], drawn[len(sizes) :]
+                counters = [torch.zeros(9, dtype=torch.long, device="cuda") for _ in sizes]
+                step = kernels.walk(ws, len(ws)).step(gs, counters)
+                values, left_out = medians(step, reading, masked)
+                for place, (w, g) in enumerate(zip(ws, gs, strict=True)):
+                    kept = g != 0 if masked else torch.ones_like(g, dtype=torch.bool)
+                    wide = torch.float64 if dtype == torch.float64 else torch.float32
+                    sides = [w.to(wide), g.to(wide)]
+                    if reading == "abs":
+                        sides = [x.abs() for x in sides]
+                    elif reading == "radius":
+                        sides = [torch.where(g == 0, math.inf, (w.to(wide) / g.to(wide)).abs())]
+                    for side, x in enumerate(sides):
+                        some = x[kept].cpu().sort().values.double()
+                        expected = some[(len(some) - 1) // 2] if len(some) else torch.tensor(0.0).double()
+                        got = values[side, place].cpu()
+                        assert torch.equal(got, expected) or (got.isnan() and expected.isnan()), (dtype, reading, side)
+                    assert int(left_out[place]) == int((~kept).sum())
+
+
+@pytest.mark.parametrize("name", KERNEL_MAKES)
+def test_no_step_by_kernels_waits_for_the_gpu_when_gradients_move(name: str, kernels_launched: list[str]) -> None:
+    optimizer, renew = over(KERNEL_MAKES[name], torch.float32, 0.01, None, torch.channels_last)
+    renew()
+    optimizer.step()
+    kept = []  # so that the next ones lie elsewhere
+    for _ in range(3):
+        kept.append([p.grad for p in optimizer.param_groups[0]["params"]])
+        renew()
+        with waiting_refused():
+            optimizer.step()
+    assert kernels_launched
+
+
+def after_four_rates(make: Make, capture: bool) -> tuple[list[torch.Tensor], Any]:
+    """The weights after steps at rates that change in memory, as replays of a graph or plainly; and the guards."""
+    lr = torch.tensor(0.01, device="cuda")
+    optimizer, renew = over(make, torch.float32, lr, None, torch.contiguous_format)
+    params = optimizer.param_groups[0]["params"]
+    renew()
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(2):
+            optimizer.step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    static = [torch.zeros_like(p) for p in params]
+    if capture:
+        for p, g in zip(params, static, strict=True):
+            p.grad = g  # other memory than the plain steps'
+        with torch.cuda.graph(graph):
+            optimizer.step()
+    for factor in (1.0, 0.5, 0.0, 2.0):
+        lr.fill_(0.01 * factor)
+        renew()
+        torch._foreach_copy_(static, [p.grad for p in params])
+        (graph.replay if capture else optimizer.step)()
+    renew()
+    optimizer.step()  # a plain one after replays
+    return [p.detach().clone() for p in params], optimizer.guards()
+
+
+@pytest.mark.parametrize("name", [name for name in KERNEL_MAKES if name != "lamb"])  # whose bias is a captured number
+def test_a_captured_step_replays_with_a_rate_that_changes(name: str, kernels_launched: list[str]) -> None:
+    replayed, plain = (after_four_rates(KERNEL_MAKES[name], capture) for capture in (True, False))
+    assert kernels_launched
+    for a, b in zip(replayed[0], plain[0], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
+    assert replayed[1] == plain[1]
+
+
 # Trials
 
 

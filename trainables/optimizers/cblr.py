@@ -223,6 +223,9 @@ class CBLR(LayerWise):
             # torch.lerp would overflow where the two differ by more than a float holds.
             h.mul_(ema).add_(new, alpha=1 - ema)
 
+    def _fits(self, group: dict[str, Any], p: Tensor, g: Tensor) -> bool:
+        return self.excludes(group, p) and super()._fits(group, p, g)
+
     def _update(self, options: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
         if options["excluded"] or options["layer_wise"]:
             super()._update(options, params, grads)

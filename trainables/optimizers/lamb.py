@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from trainables.optimizers import fused
+from trainables.optimizers import fused, kernels
 from trainables.optimizers.memory import side_by_side
 from trainables.optimizers.options import SHARE, Rule, at_least
 from trainables.optimizers.settings import Exclude, OptimizerSettings
 from trainables.optimizers.tensor_statistics import norms
-from trainables.optimizers.tensorwise import LR, TensorWise, add_scaled, scalars, use_foreach
+from trainables.optimizers.tensorwise import LR, TensorWise, add_scaled, largest_step, scalars, use_foreach
 from trainables.settings import Beta, Gamma, about
+
+if TYPE_CHECKING:
+    from trainables.optimizers.kernels.walks import Walk
 
 BETA2 = 0.999
 EPS = 1e-6
@@ -25,7 +28,7 @@ class LAMB(TensorWise):
     """w ← w - γ s R u, u = m̂/(√v̂ + ε) + βw, R = ‖w‖₂/‖u‖₂: You et al. 2019, algorithm 2 with φ the identity.
 
     R is 1 where a norm is 0, counted by the guard `zero_norm`, and for excluded tensors, which share lr and have no
-    decay.
+    decay. A step that is captured as a CUDA graph repeats its bias correction, that of the step's number then.
 
     Arguments:
         params, lr, weight_decay, exclude, maximize, foreach: as in `LayerWise`.
@@ -78,6 +81,33 @@ class LAMB(TensorWise):
             for p, u, rate in zip(params, directions, scalars(rates), strict=True):
                 add_scaled(p, u, -rate)
         self._record(params, fired, radius)
+
+    def _fits(self, group: dict[str, Any], p: Tensor, g: Tensor) -> bool:
+        return kernels.fits(group["foreach"], p, g)
+
+    def _update_by_kernels(self, group: dict[str, Any], walk: Walk, grads: list[Tensor]) -> None:
+        counts = [self._moments(p)["step"] for p in walk.params]
+        for count in dict.fromkeys(counts):  # nearly always one
+            places = [place for place, own in enumerate(counts) if own == count]
+            self._move_by_kernels(group, walk.part(places), [grads[place] for place in places], count)
+
+    def _move_by_kernels(self, group: dict[str, Any], walk: Walk, grads: list[Tensor], count: int) -> None:
+        """A step, the `count`-th of each of the tensors."""
+        from trainables.optimizers.kernels import adam, guards
+
+        states = (self._states_of(walk, name) for name in ("mean", "mean_square"))
+        step = walk.step(grads, self._counters_of(walk), *states)
+        bias, bias2 = _biases(group, {"step": count})
+        means = adam.Means(
+            group["momentum"],
+            group["beta2"],
+            bias / bias2**0.5,
+            bias * group["eps"],
+            *(self._options(group, which)["weight_decay"] for which in (False, True)),
+        )
+        sums = adam.average(step, means)
+        adam.move(step, means, guards.lamb_rates(step, sums, group["lr"], largest_step(walk.dtype, 0.0)))
+        self._radius.update(walk.radius_of)
 
     def _remember_nothing(self) -> None:
         super()._remember_nothing()

@@ -17,15 +17,19 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from trainables.optimizers import fused
+from trainables.optimizers import fused, kernels
 from trainables.optimizers.options import POSITIVE, RATE, Rule, at_least
-from trainables.optimizers.tensor_statistics import norms
-from trainables.optimizers.tensorwise import LR, TensorWise, add_scaled, scalars, use_foreach
+from trainables.optimizers.tensor_statistics import any_entry, mean_ratios, norms
+from trainables.optimizers.tensorwise import LR, TensorWise, add_scaled, largest_step, scalars, use_foreach
+
+if TYPE_CHECKING:
+    from trainables.optimizers.kernels.reductions import Sums
+    from trainables.optimizers.kernels.walks import Step, Walk
 
 EXCLUDED_LR = 0.01
 R_MAX = 1e6
@@ -34,12 +38,16 @@ FLOOR = 1e-12
 
 @dataclass(frozen=True)
 class Batch:
-    """k tensors of a device and dtype, what a radius may ask of them, and which guards fired."""
+    """k tensors of a device and dtype, what a radius may ask of them, and which guards fired.
+
+    `step` is there where kernels answer.
+    """
 
     weights: list[Tensor]
     grads: list[Tensor]
     options: Mapping[str, Any]
     fired: dict[str, Tensor] = field(default_factory=dict)
+    step: Step | None = None
 
     @property
     def beta(self) -> float:
@@ -49,12 +57,33 @@ class Batch:
     @cached_property
     def weight_norms(self) -> Tensor:
         """‖w‖₂, shape (k,), float64."""
-        return norms(self.weights)
+        return self.sums.weight_norms if self.step else norms(self.weights)
 
     @cached_property
     def grad_norms(self) -> Tensor:
         """‖g‖₂, shape (k,), float64."""
-        return norms(self.grads)
+        return self.sums.grad_norms if self.step else norms(self.grads)
+
+    def relative(self, floor: float) -> tuple[Tensor, Tensor]:
+        """1 for each tensor that has an entry other than 0, else 0; the mean of |g + βw| / max(|w|, floor).
+
+        Asked first, it has the kernels find the norms in the same pass.
+        """
+        if self.step is None:
+            return any_entry(self.weights), mean_ratios(self.grads, self.weights, self.beta, floor)
+        sums = self.__dict__["sums"] = self._sums(floor)
+        return sums.any_weight, sums.mean_ratios
+
+    @cached_property
+    def sums(self) -> Sums:
+        """What kernels find in one pass over the tensors, and over the excluded ones that move with them."""
+        return self._sums()
+
+    def _sums(self, floor: float | None = None) -> Sums:
+        from trainables.optimizers.kernels.reductions import sums
+
+        assert self.step is not None
+        return sums(self.step, self.beta, floor)
 
     def decayed(self) -> Iterator[Tensor]:
         """g + βw, one tensor at a time."""
@@ -139,6 +168,28 @@ class LayerWise(TensorWise):
         move = _move_together if use_foreach(options["foreach"], params[0]) else _move_one_by_one
         move(batch, buffers, momentum, rates)
         self._record(params, batch.fired, radius)
+
+    def _fits(self, group: dict[str, Any], p: Tensor, g: Tensor) -> bool:
+        return kernels.fits(group["foreach"], p, g)
+
+    def _update_by_kernels(self, group: dict[str, Any], walk: Walk, grads: list[Tensor]) -> None:
+        from trainables.optimizers.kernels import guards, moves
+
+        adapted, excluded = (self._options(group, which) for which in (False, True))
+        step = walk.step(grads, self._counters_of(walk), self._states_of(walk, "momentum_buffer"))
+        batch = Batch(walk.params[: walk.adapted], grads[: walk.adapted], adapted, step=step)
+        fraction = self.fraction(batch) if walk.adapted else None
+        rates = guards.rates(
+            step,
+            batch.sums,
+            fraction,
+            [batch.fired.get(name) for name in self.guard_names[len(LayerWise.guard_names) :]],
+            guards.Common(adapted["lr"], adapted["weight_decay"]),
+            guards.Common(excluded["lr"], excluded["weight_decay"]),
+            (group["floor"], group["r_max"], largest_step(walk.dtype, group["momentum"])),
+        )
+        moves.move(step, group["momentum"], rates, decayed=adapted["weight_decay"] or excluded["weight_decay"])
+        self._radius.update(walk.radius_of)
 
     def _guarded_radius(self, options: dict[str, Any], batch: Batch) -> Tensor:
         top, bottom = self.fraction(batch)

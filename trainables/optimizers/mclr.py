@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -66,15 +66,33 @@ class MCLR(LayerWise):
         )  # fmt: skip
 
     def fraction(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        values = self._medians_by_kernels(batch) if batch.step else self._medians_of(batch)
+        if batch.options["reading"] == "radius":
+            (radius,) = values
+            return radius, torch.ones_like(radius)
+        w, g = values
+        return w.abs(), (g + batch.beta * w).abs()
+
+    def _medians_by_kernels(self, batch: Batch) -> Sequence[Tensor]:
+        """The medians that the reading asks for, (k,) each: of the radii, or of weights and gradients."""
+        from trainables.optimizers.kernels.medians import medians
+
+        assert batch.step is not None
+        options = batch.options
+        found = medians(batch.step, options["reading"], options["zero_mask"], options["sample"], batch.beta)
+        if options["zero_mask"]:
+            batch.fired["masked"] = found.left_out > 0
+        return found.values.unbind()
+
+    def _medians_of(self, batch: Batch) -> Sequence[Tensor]:
+        """The same by the multi-tensor path."""
         if sample := batch.options["sample"]:
             weights, grads = ([thinned(x, sample) for x in xs] for xs in (batch.weights, batch.grads))
             batch = Batch(weights, grads, batch.options, batch.fired)
         if batch.options["reading"] == "radius":
-            radius = self._medians(batch, (_radius(w, d) for w, d in zip(batch.weights, batch.decayed(), strict=True)))
-            return radius, torch.ones_like(radius)
+            return [self._medians(batch, (_radius(w, d) for w, d in zip(batch.weights, batch.decayed(), strict=True)))]
         absolute = batch.options["reading"] == "abs"
-        w, g = self._medians(batch, batch.weights, absolute), self._medians(batch, batch.grads, absolute)
-        return w.abs(), (g + batch.beta * w).abs()
+        return [self._medians(batch, tensors, absolute) for tensors in (batch.weights, batch.grads)]
 
     def _medians(self, batch: Batch, tensors: Iterable[Tensor], absolute: bool = False) -> Tensor:
         if not batch.options["zero_mask"]:

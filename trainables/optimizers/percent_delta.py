@@ -10,7 +10,6 @@ from torch.optim import Optimizer
 from trainables.optimizers.layerwise import EXCLUDED_LR, R_MAX, Batch, LayerWise
 from trainables.optimizers.options import Rule, at_least
 from trainables.optimizers.settings import Floor, LayerWiseSettings
-from trainables.optimizers.tensor_statistics import any_entry, mean_ratios
 from trainables.optimizers.tensorwise import LR
 
 FLOOR = 1e-5
@@ -48,8 +47,7 @@ class PercentDelta(LayerWise):
         )  # fmt: skip
 
     def fraction(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        relative = mean_ratios(batch.grads, batch.weights, batch.beta, batch.options["weight_floor"])
-        return any_entry(batch.weights), relative
+        return batch.relative(batch.options["weight_floor"])
 
 
 class PercentDeltaSettings(LayerWiseSettings):

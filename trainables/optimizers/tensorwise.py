@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Self
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter, is_
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from trainables.optimizers import split_groups
+from trainables.optimizers import kernels, split_groups
 from trainables.optimizers.options import (
     FLAG,
     FLAG_OR_NONE,
@@ -26,8 +29,12 @@ from trainables.optimizers.options import (
 )  # fmt: skip
 from trainables.optimizers.protocols import parameter_names
 
+if TYPE_CHECKING:
+    from trainables.optimizers.kernels.walks import Walk
+
 LR = 1e-3  # unless given, as in torch's SGD
 DTYPES = (torch.float64, torch.float32, torch.bfloat16)
+PLANS = 16  # ways in which tensors had gradients whose batches are kept
 CONSTRUCTION = ("lr_at_construction", "lr_reaches_excluded", "weight_decay_reaches_excluded")
 
 
@@ -79,6 +86,7 @@ class TensorWise(Optimizer):
         """Starts what is not the optimizer's state: a checkpoint continues without it."""
         self._fired: dict[Tensor, Tensor] = {}
         self._radius: dict[Tensor, Tensor] = {}
+        self._plans: dict[tuple[object, ...], tuple[list[object] | None, list[_Batch]]] = {}
 
     # Parameters
 
@@ -163,8 +171,14 @@ class TensorWise(Optimizer):
                 loss = closure()
         self._begin()
         # All are gathered before any moves, so that a gradient that is refused leaves every parameter where it was.
-        for options, params in [batch for group in self.param_groups for batch in self._batches(group)]:
-            self._update(options, params, _gradients(params, options["maximize"]))
+        batches = [(group, *batch) for group in self.param_groups for batch in self._batches(group)]
+        for group, batch, grads in batches:
+            if group["maximize"]:
+                grads = _opposite(grads)
+            if batch.walk is None:
+                self._update(self._options(group, batch.excluded), batch.params, grads)
+            else:
+                self._update_by_kernels(group, batch.walk, grads)
         return loss
 
     def _begin(self) -> None:
@@ -177,21 +191,55 @@ class TensorWise(Optimizer):
         """
         raise NotImplementedError
 
-    def _batches(self, group: dict[str, Any]) -> Iterable[tuple[dict[str, Any], list[Tensor]]]:
-        """The group's tensors that have a gradient, with their options: those that one call can move, together."""
-        batches: dict[tuple[bool, object, object, int], list[Tensor]] = {}
+    def _update_by_kernels(self, group: dict[str, Any], walk: Walk, grads: list[Tensor]) -> None:
+        """Moves the tensors of `walk`, adapted and excluded ones, by their `grads`."""
+        raise NotImplementedError
+
+    def _fits(self, _group: dict[str, Any], _p: Tensor, _g: Tensor) -> bool:
+        """Whether kernels move a tensor of the group along its gradient: where `_update_by_kernels` is written."""
+        return False
+
+    def _batches(self, group: dict[str, Any]) -> list[tuple[_Batch, list[Tensor]]]:
+        """The group's tensors that have a gradient, and these: those that one call can move, together."""
+        params = [p for p in group["params"] if p.grad is not None]
+        grads: list[Tensor] = [p.grad for p in params]
+        key = group["exclude"], group["foreach"], kernels.state(), *map(id, params)
+        facts = _facts(params, grads)
+        plan = self._plans.get(key)
+        if plan is None or facts is None or plan[0] != facts:
+            for g in grads:
+                _check_gradient(type(self), g)
+            if len(self._plans) >= PLANS:
+                self._plans = {old: plan for old, plan in self._plans.items() if any(x.captured for x in plan[1])}
+            plan = self._plans[key] = facts, self._plan(group, params, grads)
+        return [(batch, [grads[place] for place in batch.places]) for batch in plan[1]]
+
+    def _plan(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> list[_Batch]:
+        """How tensors fall into batches: the work of the first of many like steps."""
+        kinds: dict[tuple[bool | None, object, object, int], list[int]] = {}
         entries = {True: 0, False: 0}
-        for p in group["params"]:
-            if p.grad is None:
-                continue
-            _check_gradient(type(self), p.grad)
+        for place, (p, g) in enumerate(zip(params, grads, strict=True)):
             excluded = self.excludes(group, p)
-            if self.entries and not use_foreach(group["foreach"], p):
+            fits = self._fits(group, p, g)
+            if not fits and self.entries and not use_foreach(group["foreach"], p):
                 entries[excluded] += p.numel()
-            kind = excluded, p.device, p.dtype, entries[excluded] // (self.entries or 1)
-            batches.setdefault(kind, []).append(p)
-        options = {excluded: self._options(group, excluded) for excluded in {kind[0] for kind in batches}}
-        return [(options[kind[0]], params) for kind, params in batches.items()]
+            kind = (
+                None if fits else excluded,
+                p.device,
+                p.dtype,
+                0 if fits else entries[excluded] // (self.entries or 1),
+            )
+            kinds.setdefault(kind, []).append(place)
+        batches = []
+        for (excluded_or_both, *_), places in kinds.items():
+            if excluded_or_both is None:
+                places.sort(key=lambda place: self.excludes(group, params[place]))
+                adapted = sum(not self.excludes(group, params[place]) for place in places)
+                walk = kernels.walk([params[place] for place in places], adapted)
+                batches.append(_Batch(walk.params, places, False, walk))
+            else:
+                batches.append(_Batch([params[place] for place in places], places, excluded_or_both, None))
+        return batches
 
     def _options(self, group: dict[str, Any], excluded: bool) -> dict[str, Any]:
         """The group's options as they hold for its excluded tensors, or for the others."""
@@ -210,15 +258,41 @@ class TensorWise(Optimizer):
         bound = largest_step(dtype, momentum) / torch.where(reach.isfinite(), reach, 1.0).clamp_min(1.0)
         return torch.minimum(rates, bound), rates > bound
 
+    def _states_of(self, walk: Walk, name: str) -> list[Tensor]:
+        """The tensors of that name of the state of each of the walk's, zeros at first, laid out in memory as those are.
+
+        What was found is found again as long as the state holds the same objects, which is quick to tell.
+        """
+        every = [*self.state.values()]
+        if not _same(every, walk.every):
+            walk.states = [self.state[p] for p in walk.params]
+            walk.every = [*self.state.values()]
+        found = [state.get(name) for state in walk.states]
+        if not _same(found, walk.known.get(name, [])):
+            walk.known[name] = [_laid_out(p, x) for p, x in zip(walk.params, found, strict=True)]
+            for state, x in zip(walk.states, walk.known[name], strict=True):
+                state[name] = x
+        return walk.known[name]
+
     # Guards and radii
+
+    def _counters(self, params: list[Tensor]) -> list[Tensor]:
+        """How often each guard fired for each tensor: long, one count a guard, on its device."""
+        for p in params:
+            if p not in self._fired:
+                self._fired[p] = torch.zeros(len(self.guard_names), dtype=torch.long, device=p.device)
+        return [self._fired[p] for p in params]
+
+    def _counters_of(self, walk: Walk) -> list[Tensor]:
+        """The same, found once: they stay until they are reset."""
+        if walk.counters[0] is not self._fired:
+            walk.counters = self._fired, self._counters(walk.params)
+        return walk.counters[1]
 
     def _record(self, params: list[Tensor], fired: dict[str, Tensor], radius: Tensor | None) -> None:
         never = torch.zeros_like(fired["overflow"])
         flags = torch.stack([fired.get(name, never) for name in self.guard_names], dim=1).long()
-        for p in params:
-            if p not in self._fired:
-                self._fired[p] = torch.zeros(len(self.guard_names), dtype=torch.long, device=p.device)
-        torch._foreach_add_([self._fired[p] for p in params], list(flags.unbind()))
+        torch._foreach_add_(self._counters(params), list(flags.unbind()))
         if radius is not None:
             self._radius.update(zip(params, radius.unbind(), strict=True))
 
@@ -232,7 +306,7 @@ class TensorWise(Optimizer):
         names = parameter_names(self)
         counts = {names[p]: self._fired[p].tolist() for p in names if p in self._fired}
         if reset:
-            self._fired.clear()
+            self._fired = {}
         return {guard: {name: count[i] for name, count in counts.items()} for i, guard in enumerate(self.guard_names)}
 
     def radii(self) -> dict[str, float]:
@@ -241,6 +315,47 @@ class TensorWise(Optimizer):
         R is in weight²/loss (LAMB: weight), after the guards' floor and cap. Synchronises.
         """
         return {name: self._radius[p].item() for p, name in parameter_names(self).items() if p in self._radius}
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Tensors that one call moves: by kernels where there is a walk, then excluded ones and others together."""
+
+    params: list[Tensor]
+    places: list[int]  # in the group, of those that have a gradient
+    excluded: bool
+    walk: Walk | None
+
+    @property
+    def captured(self) -> bool:
+        return self.walk is not None and self.walk.captured
+
+
+LAYOUT, DTYPE = attrgetter("layout"), attrgetter("dtype")
+
+
+def _facts(params: list[Tensor], grads: list[Tensor]) -> list[object] | None:
+    """What decides how tensors fall into batches and is the same in most steps; None where a gradient is not dense.
+
+    Of the gradients torch sees to sizes and devices. Bound methods of C and no loop of Python's: every step asks.
+    """
+    if [*map(LAYOUT, grads)].count(torch.strided) < len(grads):
+        return None
+    of_grads = chain(map(DTYPE, grads), map(Tensor.stride, grads))
+    of_params = (map(ask, params) for ask in (DTYPE, Tensor.get_device, Tensor.numel, Tensor.stride))
+    return [*chain(of_grads, *of_params)]
+
+
+def _same(some: list[Any], others: list[Any]) -> bool:
+    """Whether both lists hold the same objects."""
+    return len(some) == len(others) and all(map(is_, some, others))
+
+
+def _laid_out(p: Tensor, x: Tensor | None) -> Tensor:
+    """`x`, or zeros where it is None, in the order of memory of `p`: a checkpoint may have another."""
+    if x is None:
+        return torch.zeros_like(p, memory_format=torch.preserve_format)
+    return x if x.stride() == p.stride() else torch.empty_like(p, memory_format=torch.preserve_format).copy_(x)
 
 
 def _float16(kind: type) -> str:
@@ -257,9 +372,10 @@ def _check_gradient(kind: type, g: Tensor) -> None:
         raise RuntimeError(_float16(kind))
 
 
-def _gradients(params: list[Tensor], maximize: bool) -> list[Tensor]:
-    grads = [p.grad for p in params if p.grad is not None]
-    return [-g for g in grads] if maximize else grads
+def _opposite(grads: list[Tensor]) -> list[Tensor]:
+    if grads[0].device.type == "cpu":
+        return [-g for g in grads]
+    return list(torch._foreach_neg(grads))
 
 
 def largest_step(dtype: torch.dtype, momentum: float) -> float:
