@@ -19,6 +19,7 @@ from trainables.data import Split, Splits
 from trainables.probes import probes
 from trainables.train import Trial
 
+WHOLE = ("gradient_law", "radius_law")  # measure one pass over the training set
 SECOND_ORDER = ("curvature", "curvature_radius", "distance", "sharpness")  # beyond 5 %, as their docstrings say
 ONE_STEP = ("discard_gradient",)  # three steps' work, once a trial
 
@@ -32,8 +33,8 @@ def splits(images: int) -> Splits:
 
 
 def trial(options: argparse.Namespace, name: str | None, data: Splits) -> Trial:
-    """An AlexNet without dropout, measured by the probe `name`. gradient_law has its one pass in micro-batches."""
-    whole = name == "gradient_law" or options.whole
+    """An AlexNet without dropout, measured by the probe `name`. One that wants a whole pass has it in micro-batches."""
+    whole = name in WHOLE or options.whole
     config: dict[str, Any] = {
         "model": {"name": "alexnet", "width": options.width, "dropout": 0},
         "data": {"name": "digits"},
@@ -58,7 +59,7 @@ def epoch(one: Trial) -> float:
 def ratios(options: argparse.Namespace, name: str, data: Splits) -> tuple[float, float]:
     """Median seconds of an epoch without the probe, and the median ratio of one with it to its neighbour."""
     off, on = trial(options, None, data), trial(options, name, data)
-    if name == "gradient_law":
+    if name in WHOLE:
         off = trial(argparse.Namespace(**vars(options) | {"whole": True}), None, data)
     epoch(off), epoch(on)
     turns = [(epoch(off), epoch(on)) for _ in range(options.repeats)]
@@ -69,7 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--probes", nargs="+", choices=probes.names(), default=probes.names())
     parser.add_argument("--width", type=float, default=1.0)
-    parser.add_argument("--n", type=int, default=32, help="batch size; the micro-batch of gradient_law")
+    parser.add_argument("--n", type=int, default=32, help="batch size; the micro-batch of a whole pass")
     parser.add_argument("--micro", type=int, default=None, help="micro-batch of the others")
     parser.add_argument("--images", type=int, default=320)
     parser.add_argument("--repeats", type=int, default=5)

@@ -43,6 +43,7 @@ class World:
     seeds: int = 5
     params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by arm
     diverges: tuple[tuple[str, int], ...] = ()  # (cell, seed)
+    tuned: Mapping[str, str] = field(default_factory=dict)  # by arm, the cell that its values are from
 
     def trials(self) -> list[tuple[str, int, str, list[Row]]]:
         """(cell, seed, status, rows)."""
@@ -65,6 +66,8 @@ class World:
             run = f"run{number}"
             tags = {"run_id": run, "cell": cell, "arm": arm_of(cell), "batch_size": batch_size_of(cell)}
             tags |= {"phase": "confirm", "seed": seed, "status": status}
+            if self.tuned:
+                tags["tuned_at"] = self.tuned.get(arm_of(cell))
             rows.append(
                 {**tags, **self.settings(cell, len(epochs)), **{k: v for row in epochs for k, v in row.items()}}
             )
@@ -90,6 +93,7 @@ class World:
         parents = {}
         for cell, seed, status, rows in self.trials():
             tags: dict[str, Any] = {"cell": cell, "arm": arm_of(cell), "batch_size": batch_size_of(cell)}
+            tags["tuned_at"] = self.tuned.get(arm_of(cell))
             if cell not in parents:
                 parents[cell] = store.open_run(None, cell, CellRun(**tags), {}, None).run_id
             trial = TrialRun(**tags, phase="confirm", trial=seed, seed=seed, git_commit="0123abc")
@@ -336,6 +340,57 @@ def curvature(how: str) -> World:
     return World("curvature", ("one/64", "ten/64"), trial)
 
 
+# Values found at one batch size and used at others
+
+
+def carried(claim: str, how: str) -> World:
+    """Four optimizers tuned at three batch sizes, and with the values of the smallest and the largest at the others."""
+    sizes, rules = (16, 64, 256), ("sgd", "lars", "percent_delta", "mclr")
+    tuned = {f"{rule}-from-{n}": f"{rule}/{n}" for rule in rules for n in (16, 256)}
+    cells = [f"{rule}/{n}" for rule in rules for n in sizes]
+    cells += [f"{arm}/{n}" for arm, source in tuned.items() for n in sizes if n != batch_size_of(source)]
+    loses = {"confirmed": (0.08, 0.01), "refuted": (0.01, 0.08), "undecided": (0.03, 0.03)}[how]
+    rises = {"confirmed": 0.4, "refuted": -0.2, "undecided": 0.0}[how]
+    jitter = 0.3 if how == "undecided" else 0.03
+    found = {rule: {"optimizer/lr" if rule == "sgd" else "optimizer/gamma": 0.1} for rule in rules}
+    params = found | {arm: found[arm_of(source)] for arm, source in tuned.items()}
+
+    def trial(arm: str, n: int, draw: np.random.Generator) -> list[Row]:
+        rule, _, source = arm.partition("-from-")
+        loss = loses[rule != "sgd"] * abs(math.log2(n / int(source))) / 2 if source else 0.0
+        end = 0.6 - loss + (0.04 if how == "undecided" else 0.004) * draw.normal()
+        rows: list[Row] = [{"train/accuracy": value, "train/loss": 2 - value} for value in _curve(end, 6, 0.0, draw)]
+        rows[-1] |= {"test/accuracy": end, "gap/train_test": 0.05}
+        for row in rows if rule != "sgd" else ():
+            tilt = rises + jitter * draw.normal()
+            row |= {f"probe/radius/{layer}": 5 * n**tilt * (1 + at) for at, layer in enumerate(LAYERS)}
+        return rows
+
+    diverges = (("sgd-from-256/16", 4),) if how == "confirmed" and claim == "transfer" else ()
+    return World(claim, tuple(cells), trial, params=params, tuned=tuned, diverges=diverges)
+
+
+def radius_law(how: str) -> World:
+    """R with √n below B = 500 and constant above, or n^0.2 throughout; predicted by a formula of its own."""
+    sizes = [*(4 * 2**k for k in range(11)), IMAGES]
+    jitter = 0.3 if how == "undecided" else 0.004
+
+    def trial(arm: str, n: int, draw: np.random.Generator) -> list[Row]:
+        row: Row = {}
+        for at, layer in enumerate(LAYERS):
+            row[f"probe/radius_law/noise_scale/{layer}"] = 500 * math.exp(0.02 * draw.normal())
+            for rule in ("lars", "percent_delta", "mclr"):
+                for size in sizes:
+                    law = (1 + at) / math.sqrt(1 + 500 * float(noise(1.0, size)) ** 2)
+                    seen = (1 + at) * size**0.2 if how == "refuted" else law
+                    row[f"probe/radius_law/measured/{rule}/{layer}/{size}"] = seen * math.exp(jitter * draw.normal())
+                    if size < IMAGES / 2:
+                        row[f"probe/radius_law/predicted/{rule}/{layer}/{size}"] = law
+        return [row]
+
+    return World("radius-law", (f"sgd/{IMAGES}",), trial, seeds=4)
+
+
 # Arms against each other
 
 
@@ -428,7 +483,9 @@ def world(claim: str, how: str) -> World:
     """The claim's study in which it comes out like this."""
     own = {"figure-1": figure_1, "figure-2": figure_2, "figure-3": figure_3, "figure-5": figure_5, "figure-8": figure_8,
            "figure-9": figure_9, "collapse": collapse, "section-4.2": section_4_2, "section-5.2": section_5_2,
-           "steps-to-target": steps_to_target, "curvature": curvature}  # fmt: skip
+           "steps-to-target": steps_to_target, "curvature": curvature, "radius-law": radius_law}  # fmt: skip
+    if claim in ("transfer", "radius-training"):
+        return carried(claim, how)
     if claim in own:
         return own[claim](how)
     if claim.endswith("-bend"):
@@ -443,4 +500,4 @@ def world(claim: str, how: str) -> World:
 def bare(claim: str) -> World:
     """The same cells, with nothing but a loss: what a study lacks when its probes were left out."""
     whole = world(claim, "confirmed")
-    return World(claim, whole.cells, lambda arm, n, draw: [{"train/loss": 1.0}], seeds=2)
+    return World(claim, whole.cells, lambda arm, n, draw: [{"train/loss": 1.0}], seeds=2, tuned=whole.tuned)

@@ -79,11 +79,17 @@ class Fit:
     def _ratio(self, n: int) -> float:
         return self.images / n - 1
 
+    def spread(self, n: int) -> Tensor | None:
+        """√(s² - e²) (k,): g_i of batches of n is drawn as the fitted mean with this spread; None for r < ρ."""
+        beyond = self._ratio(n) - self.own
+        return (self.unit * beyond).sqrt() if beyond >= 0 else None
+
     def absolute(self, n: int) -> Tensor:
         """E|g_i| (k,) of batches of n."""
+        spread = self.spread(n)
+        if spread is not None:
+            return folded_normal(self.mean, spread)
         beyond = self._ratio(n) - self.own
-        if beyond >= 0:
-            return folded_normal(self.mean, (self.unit * beyond).sqrt())
         level = self.mean.abs()
         slope = (folded_normal(self.mean, (self.unit * self.own).sqrt()) - level) / self.own
         return level + slope * beyond
@@ -135,9 +141,18 @@ class Pass(Observer):
         """Takes a batch of n into the measured ones if it lies in the first half, or is the first of its size."""
         if self.count > half and n in self.batches:
             return
+        self.take(n, g)
+
+    def take(self, n: int, g: Tensor) -> None:
+        """Counts in the gradient (k,) of one batch of n."""
         self.absolute[n] = self.absolute.get(n, 0) + self.layers.means(g.abs())
         self.square[n] = self.square.get(n, 0) + self.layers.means(g.square())
         self.batches[n] = self.batches.get(n, 0) + 1
+
+    def forget(self, n: int) -> None:
+        """Batches of n were not measured after all."""
+        for table in (self.absolute, self.square, self.batches):
+            table.pop(n, None)
 
     def before_step(self, step: Step) -> None:
         if not self.measuring:
@@ -146,8 +161,8 @@ class Pass(Observer):
         images = self.images
         self.pending = {}
         whole = (self.halves[0].sum + self.halves[1].sum) * (self.size / images) + self.rest
-        self.absolute[images], self.square[images] = self.layers.means(whole.abs()), self.layers.means(whole.square())
-        self.batches[images] = 1
+        self.forget(images)  # a power of two times m may have been measured as a batch like any other
+        self.take(images, whole)
 
     def after_epoch(self) -> dict[str, float]:
         images = self.images

@@ -14,7 +14,7 @@ from trainables.step import Part, Step
 from trainables.train import Trial
 
 OPTIONS = {"curvature": {"entries": 5}, "sharpness": {"iterations": 3, "images": 10}, "noise_scale": {"samples": 3}}
-WHOLE = {"gradient_law": {"batch_size": 40, "micro_batch": 6, "trick": {}}}
+WHOLE = {name: {"batch_size": 40, "micro_batch": 6, "trick": {}} for name in ("gradient_law", "radius_law")}
 DISCARD = {"discard": {"p": 0.3, "epochs": 1}}
 
 
