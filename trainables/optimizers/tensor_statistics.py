@@ -60,7 +60,9 @@ def any_entry(tensors: Tensors) -> Tensor:
     """1 for each tensor with an entry that is not 0 (NaN is not), 0 for those of zeros and for empty ones."""
     if tensors[0].device.type == "cpu":
         return torch.tensor([float(_any_entry_on_cpu(x)) for x in tensors], dtype=torch.float64)
-    return (torch.stack(torch._foreach_norm(list(tensors), math.inf)) != 0).double()
+    return (
+        torch.stack(torch._foreach_norm(list(tensors), 1)) != 0
+    ).double()  # which empty ones have, unlike the largest
 
 
 def _any_entry_on_cpu(x: Tensor) -> bool:
