@@ -59,7 +59,8 @@ def _panel(table: pd.DataFrame, results: Results, arm: str, size: int, *, first:
     )
     layers = alt.layer(thin, bold.encode(y=alt.Y("mean(value):Q")), end.encode(y=y))
     width = look.column_width(len(results.batch_sizes))
-    label = f"{arm}/{size}" + (": no confirm trial" if here.empty else "")
+    cell = f"{arm}/{size}"
+    label = cell + ("" if len(here) else ": no confirm trial" if cell in results.cells else ": no such cell")
     return layers.properties(width=width, height=HEIGHT, title=title(label))
 
 
