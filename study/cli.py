@@ -322,11 +322,10 @@ def ui(
     out.say(f"{base}{store.link()}")
     if base != store.uri:
         os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # eight helpers that a viewer has no use for
+        os.environ["MLFLOW_BACKEND_STORE_URI"] = store.uri_to_connect  # which everyone could read among its words
         words = [
             "mlflow",
             "server",
-            "--backend-store-uri",
-            store.uri,
             "--host",
             "127.0.0.1",
             "--port",

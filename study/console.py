@@ -1,7 +1,7 @@
 """What the command line writes on the terminal, a pipe or a file: text as it is, whoever wrote it.
 
 Most of it is not ours: paths, names, messages of other libraries. So no markup is ever read in it, in messages as in
-tables, and a character that would steer the terminal is shown by its code.
+tables, a character that would steer the terminal is shown by its code, and a password in a URL by stars.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from study.text import printable
+from trainables.errors import masked
 
 PIPE_WIDTH = 140  # columns of a table where there is no terminal
 
@@ -56,7 +57,7 @@ class PlainConsole(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Rich renders every string here, a table's cells included."""
-        return super().render_str(printable(text), **options)
+        return super().render_str(printable(masked(text)), **options)
 
     def on_broken_pipe(self) -> None:
         """The reader of our pipe has gone, as in `study run … | head -1`: the work goes on, unheard."""

@@ -14,6 +14,7 @@ from typing import IO, Any
 import yaml
 
 from study import sources, transfer, yaml_core
+from study.credentials import without_password
 from study.owner import REMEDY, Owner, Ownership, owning
 from study.plan import Cell, cells
 from study.schema import FORMAT, Identity
@@ -70,11 +71,14 @@ class Directory:
     def identity(self, asked: str | None, storage: str | None = None) -> dict[str, str]:
         """`study_id`, and where the study lives if not in the directory itself.
 
-        These are `tracking_uri` for the results, which is `asked` for the first time, and `storage` for the search.
+        These are `tracking_uri` for the results, which is `asked` for the first time, and `storage` for the search;
+        without passwords.
 
         Raises Refused when another store is asked for than the one that holds the study.
         """
-        chosen = {"tracking_uri": asked or os.environ.get("MLFLOW_TRACKING_URI"), "storage": storage}
+        from_environment = os.environ.get("MLFLOW_TRACKING_URI")
+        asked, storage, usual = (place and without_password(place) for place in (asked, storage, from_environment))
+        chosen = {"tracking_uri": asked or usual, "storage": storage}
         fresh = {"study_id": uuid.uuid4().hex} | {key: place for key, place in chosen.items() if place}
         known = self._stored_identity()
         if not known:
@@ -96,7 +100,8 @@ class Directory:
             return {}
         try:
             known = {str(key): str(text) for key, text in yaml.safe_load(self.identity_file.read_text()).items()}
-            return {**known, "study_id": known["study_id"]}
+            places = {key: without_password(text) for key, text in known.items() if key in ("tracking_uri", "storage")}
+            return {**known, "study_id": known["study_id"], **places}  # version 0.1 stored passwords
         except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError):
             rule, remedy = "is damaged", "restore it from a copy, or start in another --dir"
             raise Refused("store.yaml", str(self.identity_file), rule, remedy) from None

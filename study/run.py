@@ -33,14 +33,14 @@ from study.schema import GAP_METRICS, CellEnd, Standing, Study, TrialEnd
 from study.search import CellSearch, pruning
 from study.spec import Spec
 from study.statistics import gap_table, in_reading, winners_curse
-from study.storage import OwnersNote, Storage, claim, mend, open_database, open_storage, shown
+from study.storage import OwnersNote, Storage, claim, mend, open_database, open_storage
 from study.storage import passes as storage_passes
 from study.store import OwnersTag, Store, database_file, default_uri, passes, reach
 from study.text import last_line
 from study.work import Interrupted, Work
 from trainables.config import flatten
 from trainables.data import Splits
-from trainables.errors import Refused
+from trainables.errors import Refused, masked
 from trainables.train import resolve_device
 
 
@@ -115,7 +115,7 @@ def run(
             display.say(news)
         results.retry(lambda: store.describe(described(spec, whole, trained_by)))
         recorder = results.retry(lambda: Recorder(store, ledger, git_commit(), results))
-        place = shown(identity["storage"]) if database else str(directory.journal)
+        place = identity["storage"] if database else str(directory.journal)
         search = Patience(f"the search's storage {place}", storage_passes, display.say)
         work = Work(ledger, recorder, display, search, directory.trials, owned)
         if not ledger.done:
@@ -170,7 +170,7 @@ def shared_boards(
     """Where the study's owner is known beyond its directory, by the place as the user knows it."""
     boards: dict[str, Board] = {}
     if database is not None:
-        boards[shown(identity["storage"])] = OwnersNote(database, name)
+        boards[identity["storage"]] = OwnersNote(database, name)
     if "tracking_uri" in identity:
         boards[store.uri] = OwnersTag(store)
     return boards
@@ -191,7 +191,7 @@ def _as_one_message(directory: Directory) -> Iterator[None]:
         raise Failed(f"the run stopped: {gone}", gone.then) from None
     except Exception as error:
         log = directory.path / "error.log"
-        log.write_text(traceback.format_exc())
+        log.write_text(masked(traceback.format_exc()))
         reason = f"{type(error).__name__}: {last_line(str(error))} (all of it in {log})"
         raise Failed(f"the run stopped: {reason}", f"{STORED} The same command tries again.") from None
 

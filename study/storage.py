@@ -17,6 +17,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from study.credentials import with_password, without_password
 from study.drivers import with_driver
 from study.patience import Anchor, passing
 from study.text import first_line
@@ -96,30 +97,23 @@ def open_storage(path: Path, known_as: Path | None = None) -> FileStorage:
 
 def open_database(url: str) -> BaseStorage:
     """The database at `url`. Raises Refused when it does not answer, or Python lacks its driver."""
+    url = without_password(url)
+    to_connect = with_driver(with_password(url))
     waits = {} if url.startswith("sqlite") else {"connect_timeout": CONNECT_SECONDS}
     try:
-        return get_storage(RDBStorage(with_driver(url), engine_kwargs={"pool_pre_ping": True, "connect_args": waits}))
+        return get_storage(RDBStorage(to_connect, engine_kwargs={"pool_pre_ping": True, "connect_args": waits}))
     except ImportError as error:
         package = getattr(error.__cause__ or error, "name", None)
         rule = f"needs the Python package {package}"
-        raise Refused("--storage", shown(url), rule, "pip install generalization-gap[postgres], or [mysql]") from None
+        raise Refused("--storage", url, rule, "pip install generalization-gap[postgres], or [mysql]") from None
     except (ArgumentError, ValueError) as error:
-        raise Refused(
-            "--storage", shown(url), first_line(error), "for example postgresql://user@host/database"
-        ) from None
+        raise Refused("--storage", url, first_line(error), "for example postgresql://user@host/database") from None
     except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
         reason = first_line(error.__cause__ or error)
         raise Refused(
-            "--storage", shown(url), f"the database there does not answer ({reason})",
-            "start it, correct the URL, or leave it out",
+            "--storage", url, f"the database there does not answer ({reason})",
+            "start it, correct the URL, give the password in it or in ~/.pgpass, or leave it out",
         ) from None  # fmt: skip
-
-
-def shown(url: str) -> str:
-    """The URL without its password."""
-    before, at, host = url.rpartition("@")
-    scheme, slashes, user = before.partition("://")
-    return f"{scheme}{slashes}{user.partition(':')[0]}{at}{host}" if at else url
 
 
 def passes(error: Exception) -> bool:

@@ -19,6 +19,9 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault(
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"
+)  # a line a trial, where a server has the results
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # ours is the patience with a server that is away
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
@@ -32,6 +35,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from study import schema
 from study.artifacts import Artifacts
+from study.credentials import log_in, without_password
 from study.drivers import with_driver
 from study.patience import Anchor, passing
 from study.schema import CellEnd, CellRun, Identity, Keys, Pointer, Standing, Study, Summary, Tags
@@ -107,12 +111,12 @@ class Store:
         Raises Refused when the store cannot be reached, holds no such experiment, one of another `study_id`, or one
         that a newer version wrote.
         """
-        self.uri, self.experiment = uri, experiment
+        self.uri, self.experiment = (uri := without_password(uri)), experiment
         self.anchor: Anchor | None = None
         self.database = database_file(uri)
         self._long_facts_run: str | None = None
         with _reachable(uri):
-            self.client = MlflowClient(tracking_uri=with_driver(uri))
+            self.client = MlflowClient(tracking_uri=self.uri_to_connect)
             beside = self.database.parent / "artifacts" if self.database else None
             self.artifacts = Artifacts(self.client, uri, beside, passes)
             found = self.client.get_experiment_by_name(experiment)
@@ -129,6 +133,11 @@ class Store:
             raise Refused("study", experiment, rule, "run the study first, or restore it")
         _check(found, uri, study_id)
         self.experiment_id = found.experiment_id
+
+    @property
+    def uri_to_connect(self) -> str:
+        """For MLflow alone, for that of a database may hold a password."""
+        return _to_connect(self.uri)
 
     # Writing
 
@@ -366,10 +375,15 @@ class Store:
                 return
 
 
+def _to_connect(uri: str) -> str:
+    """The URI as MLflow wants it."""
+    return with_driver(log_in(uri))
+
+
 def reach(uri: str, experiment: str, study_id: str) -> None:
     """Raises Refused where `Store` would, for a study that may be new; makes nothing."""
     with _reachable(uri):
-        found = MlflowClient(tracking_uri=with_driver(uri)).get_experiment_by_name(experiment)
+        found = MlflowClient(tracking_uri=_to_connect(uri)).get_experiment_by_name(experiment)
     if found is not None:
         _check(found, uri, study_id)
 

@@ -19,7 +19,8 @@ SERVERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # Debian's place
 class Postgres:
     """One server, with a database `postgres`."""
 
-    def __init__(self) -> None:
+    def __init__(self, password: str = "") -> None:
+        """With a `password`, it is asked for."""
         if not SERVERS and shutil.which("initdb") is None:
             pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
         if not any(find_spec(driver) for driver in DRIVERS["postgresql"]):
@@ -28,7 +29,11 @@ class Postgres:
         self.home = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # a socket's path is short
         if os.getuid() == 0:
             shutil.chown(self.home, "postgres", "postgres")
-        self._do("initdb", "-D", self.home / "data", "-U", "postgres", "-A", "trust", "--no-sync")
+        self.password, file = password, self.home / "password"
+        file.write_text(password or "none")
+        file.chmod(0o644)
+        way = ["-A", "scram-sha-256", "--pwfile", file] if password else ["-A", "trust"]
+        self._do("initdb", "-D", self.home / "data", "-U", "postgres", *way, "--no-sync")
         self.start()
 
     @property

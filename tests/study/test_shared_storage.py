@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from study.storage import open_database, shown
+from study.storage import open_database
 from study.store import Store
 from tests.conftest import run_study
 from tests.study.commands import study
@@ -89,11 +89,6 @@ def test_a_database_that_does_not_answer_is_refused(capsys, tmp_path, url, patte
 
     one_message(study(capsys, "run", "smoke", "--dir", tmp_path / "s", "--storage", url), 2, pattern)
     assert not (tmp_path / "s" / "spec.yaml").exists()
-
-
-def test_a_password_is_not_shown():
-    assert shown("postgresql://me:secret@host/db") == "postgresql://me@host/db"
-    assert shown("sqlite:///x.db") == "sqlite:///x.db"
 
 
 def test_readmes_plain_url_opens_a_database_for_the_search_and_for_the_results(postgres, tmp_path):
