@@ -392,12 +392,14 @@ def _print_gaps(about: Study, trials: pd.DataFrame) -> None:
 
 
 def _print_alarms(store: Store) -> None:
-    """Where a search ended at the edge of what it was allowed to try, and the choices that it never tried."""
+    """Where a search ended at the edge of what it was allowed to try, what it never tried, and where it was in vain."""
     for cell, summary in store.summaries().items():
         if edges := "; ".join(summary.end.boundary):
             out.say(f"at the edge: {cell}: {edges}; a wider range, or search/widen: true, may find better")
         if never := "; ".join(summary.end.untried):
             out.say(f"never tried: {cell}: {never}; more trials, or the sampler grid, would")
+        if broken := "; ".join(summary.end.broken):
+            out.say(f"constraints broken: {cell}: {broken}; nothing there is confirmed")
 
 
 def _print_reports(reports: Iterable[ReportFiles]) -> None:

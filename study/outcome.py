@@ -34,6 +34,7 @@ class Count:
     edges: tuple[str, ...] = ()  # where the best lies at the end of a range
     untried: tuple[str, ...] = ()  # the values of searched choices that no trial had, once the search has ended
     tuned_at: str = ""  # the cell whose search it has its values from, where it does not search itself
+    broken: tuple[str, ...] = ()  # where every complete search trial breaks a constraint: which, and how many do
 
     @property
     def ended(self) -> int:

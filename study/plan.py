@@ -18,7 +18,8 @@ from study.transfer import KEY, Source
 from trainables.config import TrialConfig, flatten, merge, unflatten
 from trainables.data import Splits
 from trainables.errors import Refused, explain
-from trainables.train import check_batch_sizes
+from trainables.settings import nearest
+from trainables.train import METRICS, check_batch_sizes
 
 Phase = Literal["search", "confirm"]
 MOST_COMBINATIONS = 10_000
@@ -202,6 +203,7 @@ def _cell(spec: Spec, arm: str, n: int, reading: str) -> Cell:
         rule = f"{refused.rule}, at batch size {n} ({told[key]})"
         raise Refused(refused.field, refused.value, rule, "change its value, at or scale") from None
     _check_validation(spec, cell)
+    _check_constraints(spec, cell)
     return cell
 
 
@@ -312,6 +314,18 @@ def _check_validation(spec: Spec, cell: Cell) -> None:
             "data/validation", 0, "the search chooses by validation accuracy",
             "hold out a fraction such as 0.2, or fix every value and set search/trials: 0",
         )  # fmt: skip
+
+
+def _check_constraints(spec: Spec, cell: Cell) -> None:
+    """Raises Refused for a constraint on a metric that no trial of the cell can report.
+
+    What a probe calls its metrics is known when the first trial has ended: see `Work`.
+    """
+    probes = [f"probe/{name}/" for name in cell.typical.probe]
+    for key in spec.search.constraints if cell.space else ():
+        if key not in METRICS and not any(key.startswith(probe) and key != probe for probe in probes):
+            known = [*METRICS, *(f"{probe}…" for probe in probes)]
+            raise Refused("search/constraints", key, f"{cell.where} reports no such metric", nearest(key, known))
 
 
 def _leaves(tree: Mapping[str, Any], where: str) -> Iterable[tuple[str, Any]]:

@@ -229,6 +229,7 @@ def summarise(spec: Spec, plan: Sequence[Cell], ledger: Ledger, store: Store) ->
             boundary=count.edges,
             pruning=pruning(spec, cell.cell),
             untried=count.untried,
+            broken=count.broken,
         )
         store.close(store.reopen(known[name, "cell", ""]), end, metrics, ok=True)
 

@@ -206,6 +206,9 @@ class CellEnd(Tags):
     boundary: tuple[str, ...] = field(default=(), metadata=tag(SENTENCES))  # where the best lies at the end of a range
     pruning: str = field(default="", metadata=tag(TEXT))
     untried: tuple[str, ...] = field(default=(), metadata=tag(SENTENCES))  # choices that no search trial had
+    broken: tuple[str, ...] = field(
+        default=(), metadata=tag(SENTENCES)
+    )  # constraints, where all search trials break one
 
 
 @dataclass(frozen=True, kw_only=True)

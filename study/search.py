@@ -137,6 +137,7 @@ class CellSearch:
             edges=tuple(map(str, self.alarms())) if self.searched else (),
             untried=tuple(untried(self.cell.space, self._drawn(self.trials))) if self.searched else (),
             tuned_at=self.cell.source.cell if self.cell.source else "",
+            broken=self._broken() if self.searched and best is None else (),
         )  # fmt: skip
 
     def _confirms(self) -> dict[str, dict[str, Any]]:
@@ -322,6 +323,12 @@ class CellSearch:
             return None
         metrics = trial.user_attrs
         return {key: bound.excess(metrics[key]) if key in metrics else FAR for key, bound in bounds.items()}
+
+    def _broken(self) -> tuple[str, ...]:
+        """The constraints that keep every complete trial from being the best, and how many break each."""
+        all_ = [excesses for trial in self.trials if (excesses := self._excesses(trial)) is not None]
+        counts = {key: sum(excesses[key] > 0 for excesses in all_) for key in self.spec.search.constraints}
+        return tuple(f"{key} in {count} of {len(all_)} trials" for key, count in counts.items() if count)
 
     def _feasible(self, trial: FrozenTrial) -> bool:
         return all(excess <= 0 for excess in (self._excesses(trial) or {}).values())

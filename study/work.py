@@ -13,7 +13,9 @@ from study.owner import Ownership
 from study.patience import Patience
 from study.plan import Assignment
 from study.progress import Display
-from study.recorder import Recorder
+from study.recorder import Ended, Recorder
+from trainables.errors import bounded
+from trainables.settings import nearest
 
 
 class Interrupted(KeyboardInterrupt):
@@ -40,6 +42,7 @@ class Work:
         self.busy = 0.0  # seconds that slots trained and evaluated
         self.last = time.monotonic()  # when the last trial ended
         self.warned: set[str] = set()
+        self.unreported: set[str] = set()  # metrics that constraints are on
 
     @property
     def done(self) -> bool:
@@ -113,6 +116,17 @@ class Work:
         self._settle()
         return self.ledger.next()
 
+    def _name_unreported(self, ended: Ended) -> None:
+        """Say, once, which constraints are on metrics that nobody reports: probes alone know what theirs are called."""
+        if ended.assignment.phase != "search" or ended.outcome.status != "complete":
+            return
+        row = ended.rows[-1][1] if ended.rows else {}
+        for key in self.ledger.cells[ended.assignment.cell.name].spec.search.constraints:
+            if key not in row and key not in self.unreported:
+                self.unreported.add(key)
+                said = f"search/constraints: {key} is not reported, and counts as broken; {nearest(key, row)}"
+                self.display.say(bounded(said))
+
     def _settle(self) -> None:
         """Trials that the store holds whole end in the search too."""
         while self.recorder.held:
@@ -123,6 +137,7 @@ class Work:
             if ended.outcome.status == "failed":
                 self.failures.append((ended.assignment.folder, ended.outcome.reason or ""))
             self.display.trial_ended(ended.assignment, ended.outcome, ended.seconds, count)
+            self._name_unreported(ended)
             shutil.rmtree(self.folder / ended.assignment.folder, ignore_errors=True)
         if self.recorder.error is not None:
             raise self.recorder.error

@@ -23,6 +23,13 @@ from trainables.seeds import derive, generator, reseed
 from trainables.step import Part, Step
 
 EVALUATION_BATCH = 500
+METRICS = (
+    "train/loss",
+    "train/accuracy",
+    "time/train_seconds",
+    "val/loss",
+    "val/accuracy",
+)  # of an epoch, beside probes
 CHECK_EVERY = {"cpu": 1, "cuda": 20}  # steps between checks that the loss is finite: each makes the host wait for a GPU
 
 

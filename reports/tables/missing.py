@@ -12,18 +12,26 @@ def sentences(results: Results) -> list[str]:
     confirm = results.confirmed
     ended = confirm[~confirm["status"].isin(["running", "failed"])]["cell"].value_counts()
     most = int(ended.max()) if len(ended) else 0
-    notes = {cell: _lacks(results.trials[results.trials["cell"] == cell], int(ended.get(cell, 0)), most)
-             for cell in results.cells}  # fmt: skip
+    trials = {cell: results.trials[results.trials["cell"] == cell] for cell in results.cells}
+    notes = {cell: _lacks(each, int(ended.get(cell, 0)), most, _broken(results, cell)) for cell, each in trials.items()}
     return [f"{cell}: {note}." for cell, note in notes.items() if note]
 
 
-def _lacks(trials: pd.DataFrame, ended: int, most: int) -> str:
-    """`ended`: confirm seeds of this cell; `most`: of the cell that has most."""
+def _broken(results: Results, cell: str) -> str:
+    """The constraints that keep the cell from being confirmed; empty where none does."""
+    summary = results.summaries.get(cell)
+    return "; ".join(summary.end.broken) if summary else ""
+
+
+def _lacks(trials: pd.DataFrame, ended: int, most: int, broken: str) -> str:
+    """`ended`: confirm seeds of this cell; `most`: of the cell that has most; `broken`: as in `_broken`."""
     if trials.empty:
         return "nothing has run yet"
     notes = [f"{(trials['status'] == status).sum()} {status}" for status in ("running", "failed")
              if (trials["status"] == status).any()]  # fmt: skip
-    if (trials["status"] == "diverged").all() and (trials["phase"] == "search").all():
+    if broken:
+        notes.append(f"every complete search trial breaks a constraint, so there is nothing to confirm ({broken})")
+    elif (trials["status"] == "diverged").all() and (trials["phase"] == "search").all():
         notes.append("every search trial diverged, so there is nothing to confirm")
     elif ended < most:
         notes.append(f"{ended} of {most} confirm seeds have ended")
