@@ -366,7 +366,8 @@ def check(resources: Resources, machine: Machine) -> None:
         here = Node("this machine", len(os.sched_getaffinity(0)), torch.cuda.device_count())
         if machine.slots is not None:  # who states them may want more trials than cores
             here = replace(here, cpus=max(here.cpus, machine.slots * resources.cpus))
-        refusal = short(resources, [here], "lower it, or give --address; --slots 1 lets a trial share the cores")
+        share = "; --slots 1 lets a trial share the cores" if resources.gpus <= here.gpus else ""
+        refusal = short(resources, [here], f"lower it, or give --address{share}")
     else:
         nodes = _nodes() if ray.is_initialized() else _nodes_at(machine.address)
         refusal = None if _may_grow() else short(resources, nodes, "lower it, or let such a machine join the cluster")
