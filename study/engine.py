@@ -51,6 +51,7 @@ from study.room import Node, room, short
 from study.spec import Resources
 from study.text import duration, first_line
 from study.watch import Watch
+from study.watch import seconds as silence
 from trainables.checkpoint import CheckpointedTrial, Progress
 from trainables.config import TrialConfig
 from trainables.data import Splits
@@ -359,7 +360,8 @@ def _last(progress: Progress) -> dict[str, float]:
 
 
 def check(resources: Resources, machine: Machine) -> None:
-    """Raises Refused where trials could never start: no GPU for those that want one, nobody at the address."""
+    """Raises Refused where trials could never start: more is wanted than machines have, nobody is at the address."""
+    silence()  # read later, refused now
     if machine.address is None:
         if resources.gpus and not torch.cuda.is_available():
             raise Refused("resources/gpus", resources.gpus, "this machine has no GPU", "set it to 0, or give --address")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from study import engine
+from study.spec import Resources
 from study.watch import LISTENING_SECONDS, Watch, seconds
 from trainables.errors import Refused
 
@@ -141,3 +143,5 @@ def test_a_silence_that_is_no_number_is_refused(monkeypatch, given):
     monkeypatch.setenv("STUDY_SILENCE", given)
     with pytest.raises(Refused, match=r"STUDY_SILENCE = .*: seconds are wanted, more than 0; leave it out for 600"):
         seconds()
+    with pytest.raises(Refused, match=r"STUDY_SILENCE"):  # before anything is written
+        engine.check(Resources(), engine.Machine())
