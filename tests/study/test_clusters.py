@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from study.directory import Directory
 from study.run import open_store
 from tests.study.clusters import Cluster
-from tests.study.test_faults import Running
+from tests.study.test_faults import Running, resumed
 
 pytestmark = pytest.mark.faults
 
@@ -63,3 +65,13 @@ def test_a_node_that_cannot_write_in_the_directory_is_named_and_trains_all_the_s
     node(cluster, f"mount --bind {tmp_path} {tmp_path} && mount -o remount,ro,bind {tmp_path}")
     said = run(cluster, tmp_path / "s").end(0)
     assert f"cannot write in {tmp_path / 's'} (Read-only file system): trials there run without checkpoints" in said
+
+
+def test_a_head_that_is_killed_is_said_with_the_remedy_and_the_study_goes_on_without_it(cluster, smoke, tmp_path):
+    cluster.node(2)
+    running = Running(tmp_path / "s", "--address", cluster.address, **cluster.environment)
+    running.until_ended(2)
+    os.killpg(cluster.processes[0].pid, signal.SIGKILL)
+    said = running.end(1)
+    assert "does not answer any more; start it again (`ray start --head`) with its nodes: then the same command" in said
+    resumed(tmp_path / "s", smoke)
