@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
 import subprocess
+import sysconfig
 from collections.abc import Iterator
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -39,9 +42,12 @@ def run(cluster: Cluster, folder: Path) -> Running:
 
 
 def packages() -> set[Path]:
-    """Where workers may find `study`: in this checkout, and where it is installed."""
-    found = importlib.util.find_spec("study")
-    return {Path(str(found.origin)).parent, Path(__file__).parents[2] / "study"}
+    """Where workers may find `study`: where it is imported from here, and the checkout that is installed."""
+    places = {Path(str(importlib.util.find_spec("study").origin)).parent}
+    for installed in distributions(name="generalization-gap", path=[sysconfig.get_path("purelib")]):
+        if (url := installed.read_text("direct_url.json")) is not None:
+            places.add(Path(json.loads(url)["url"].removeprefix("file://")) / "study")
+    return {place for place in places if place.is_dir()}
 
 
 def node(cluster: Cluster, mounts: str) -> None:
