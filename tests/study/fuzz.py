@@ -64,11 +64,12 @@ NEEDED: dict[str, Any] = {  # of plug-ins, what has no default
 
 @dataclass(frozen=True)
 class Site:
-    """A field: where it stands in a spec that is valid with it, and what it is."""
+    """A field: where it stands in a spec that is valid with it, what it is, and the names of all that stand there."""
 
     path: Path_
     field: FieldInfo
     tree: Tree
+    names: frozenset[str]
 
 
 def sites() -> list[Site]:
@@ -77,9 +78,8 @@ def sites() -> list[Site]:
     for model, at in ((Search, "search"), (Confirm, "confirm"), (Resources, "resources"), (Baseline, "baseline")):
         found += _of(model, (at,), BASE)
     found += _of(Bound, ("search", "constraints", "train/loss"), BASE)
-    found += [
-        Site(("base", name), TrialConfig.model_fields[name], BASE) for name in ("epochs", "micro_batch", "precision")
-    ]
+    own = ("epochs", "micro_batch", "precision")
+    found += [site for site in _of(TrialConfig, ("base",), BASE) if site.path[-1] in own]
     for kind, registry in {**PLUGINS, "sampler": samplers, "pruner": pruners}.items():
         for name in registry.names():
             if name != "cifar10":  # its files may be missing
@@ -88,7 +88,8 @@ def sites() -> list[Site]:
 
 
 def _of(model: type[Settings], path: Path_, tree: Tree) -> Iterator[Site]:
-    return (Site((*path, name), field, tree) for name, field in model.model_fields.items())
+    fields = model.model_fields
+    return (Site((*path, name), field, tree, frozenset(fields)) for name, field in fields.items())
 
 
 def _with_plugin(kind: str, name: str, model: type[Settings]) -> tuple[Path_, Tree]:
@@ -103,7 +104,7 @@ def _with_plugin(kind: str, name: str, model: type[Settings]) -> tuple[Path_, Tr
         options["name"] = name
     below = at(tree, path[:-1], make=True)
     below[path[-1]] = {**(below.get(path[-1], {}) if kind == "data" else {}), **options}
-    if name == "gradient_law":
+    if name in ("gradient_law", "radius_law"):
         tree["base"]["micro_batch"] = 4  # which it averages up
     if kind == "sampler" and not samplers.get(name).constrained:
         tree["search"]["constraints"] = {}
@@ -292,7 +293,7 @@ def _misspelt(tree: Tree, site: Site, draw: random.Random) -> Mutant:
     others = [f"{key}s", key[:-1], key.upper(), f" {key}", "", f"{key}/{key}", key.replace("_", "-"), 3]
     other: Any = draw.choice(others)
     parent[other] = parent.pop(key, 1)
-    return Mutant(tree, "key", site, other, other != key)
+    return Mutant(tree, "key", site, other, other not in site.names)
 
 
 def _moved(tree: Tree, site: Site, draw: random.Random) -> Mutant:
