@@ -105,8 +105,12 @@ class Work:
 
     @property
     def share(self) -> float:
-        """Of the time that all slots had from start-up to the last trial's end, what they trained and evaluated."""
-        return self.busy / max(1e-9, (self.last - self.display.began) * self.display.slots)
+        """Of the time that all slots had from start-up to the last trial's end, what they trained and evaluated.
+
+        Where none has ended, as after an early Ctrl-C, up to now.
+        """
+        until = self.last if self.last > self.display.began else time.monotonic()
+        return self.busy / max(1e-9, (until - self.display.began) * self.display.slots)
 
     def _check(self) -> None:
         for each in self.owned:

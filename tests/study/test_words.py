@@ -6,11 +6,12 @@ import errno
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from study import run
+from study import run, work
 from study.console import PlainConsole
 from study.directory import Directory
 from study.patience import Gone
@@ -85,3 +86,13 @@ def test_status_names_the_damaged_journal_itself(capsys, tmp_path):
     (tmp_path / "optuna.journal").write_text("this is no journal\n")
     pattern = rf"optuna\.journal = '{tmp_path / 'optuna.journal'}': is damaged"
     one_message(study(capsys, "status", tmp_path), 2, pattern)
+
+
+def test_a_run_that_was_stopped_before_any_trial_ended_has_a_share_of_the_time_all_the_same(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    clock.monotonic = lambda: clock.now
+    monkeypatch.setattr(work, "time", clock)
+    display = SimpleNamespace(began=10.0, slots=2)
+    mine = work.Work(SimpleNamespace(recall=None), None, display, SimpleNamespace(), None)
+    mine.busy, clock.now = 15.0, 20.0
+    assert mine.share == 0.75
