@@ -87,8 +87,13 @@ def shared(left: pd.DataFrame, right: pd.DataFrame, sizes: Sequence[int] | None 
 
 
 def layers(results: Results, prefix: str) -> list[str]:
-    """The names that follow `prefix` in the metrics that some trial has, up to the next `/`; in the net's order."""
-    keys = (str(column).removeprefix(prefix) for column in results.trials if str(column).startswith(prefix))
+    """The names that follow `prefix` in the metrics that some trial has, up to the next `/`; in the net's order.
+
+    A column may be there for the trials of another reading, whose net has other layers.
+    """
+    columns = [str(column) for column in results.trials if str(column).startswith(prefix)]
+    measured = results.trials[columns].notna().any()
+    keys = (column.removeprefix(prefix) for column in columns if measured[column])
     names = dict.fromkeys(key.partition("/")[0] for key in keys)
     if not names:
         raise Missing(f"no trial was measured by the probe {prefix.split('/')[1]}")
