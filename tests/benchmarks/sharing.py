@@ -52,7 +52,7 @@ def together(config: TrialConfig, images: int, trials: int) -> float:
         process.start()
     for process in processes:
         process.join()
-    return trials * images / max(list(seconds))
+    return trials * images / max(seconds[:])
 
 
 def main() -> None:
