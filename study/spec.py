@@ -106,6 +106,8 @@ def _section(key: str, value: Any) -> Any:
             if options is not None and not isinstance(options, Mapping):
                 raise Refused(f"{key}/{name}", options, "a mapping of options is wanted", "write its options in braces")
         return {name: options or {} for name, options in value.items()}
+    if value == {} and key not in ("model", "data", "optimizer", "schedule"):  # it would pass as nothing stated
+        raise Refused(key, value, "a value is wanted", "give one, or leave it out")
     return value
 
 

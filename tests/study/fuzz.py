@@ -293,7 +293,7 @@ def _misspelt(tree: Tree, site: Site, draw: random.Random) -> Mutant:
     others = [f"{key}s", key[:-1], key.upper(), f" {key}", "", f"{key}/{key}", key.replace("_", "-"), 3]
     other: Any = draw.choice(others)
     parent[other] = parent.pop(key, 1)
-    return Mutant(tree, "key", site, other, other not in site.names)
+    return Mutant(tree, "key", site, other, other not in site.names | {"extends", "small", "scales"})
 
 
 def _moved(tree: Tree, site: Site, draw: random.Random) -> Mutant:

@@ -222,6 +222,7 @@ def test_a_study_is_not_called_like_the_experiment_that_every_store_has():
         ("base/epochs={value: 1e308, at: 1, scale: linear}", r"epochs = inf: a whole number of at least 1 is wanted"),
         ("arms/sgd/optimizer/momentum=true", r"optimizer/momentum = True: a number is wanted, not true or false"),
         ("arms/sgd/trick={discard: {p: 0.3, epochs: true}}", r"discard/epochs = True: a number is wanted"),
+        ("base/micro_batch={}", r"base/micro_batch = \{\}: a value is wanted; give one, or leave it out"),
         ("base/micro_batch=true", r"micro_batch = True: a number is wanted"),
         (
             "base/schedule={name: multistep, milestones: [0.5, true]}",
