@@ -9,6 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+# Where there is no GPU Triton interprets kernels. It asks when it is imported, so this stands before any test does.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # else a shell's background job, and its studies, ignore it
 

@@ -236,7 +236,7 @@ def test_a_damaged_collection_is_named(capsys, both, tmp_path):
 def test_a_study_that_fails_does_not_keep_the_others_from_running(tmp_path, monkeypatch):
     ran = []
 
-    def run(spec, *_):
+    def run(spec, *_, **__):
         ran.append(spec.name)
         if spec.name == "one":
             raise Failed("a trial failed")

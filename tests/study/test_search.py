@@ -254,14 +254,14 @@ def test_a_failed_trial_is_neither_seen_nor_waited_for(tmp_path):
 
 
 def test_the_storage_holds_how_a_trial_ended_and_what_the_constraints_ask_for(tmp_path):
-    cell = one(tmp_path, "search/constraints={train/loss: {high: 2.5}, no/such: {low: 0}}")
+    cell = one(tmp_path, "search/constraints={train/loss: {high: 2.5}, train/accuracy: {low: 0}}")
     cell.finish(cell.next_search(), ended(0.4, 0.9), ROWS)
     cell.finish(cell.next_search(), Outcome("diverged", {}, 7, "the loss is nan"), ROWS[:1])
     good, bad = cell.trials
     assert good.user_attrs == {"status": "complete", "train/loss": 2.0, "val/accuracy": 0.4, "val/loss": 0.9}
     assert bad.user_attrs == {"status": "diverged", "step": 7, "reason": "the loss is nan", "train/loss": 3.0}
     assert (good.value, good.intermediate_values, bad.value) == (0.4, {1: 0.1, 2: 0.4}, WORST)
-    assert cell._excesses(good) == {"train/loss": -0.5, "no/such": 1e9}
+    assert cell._excesses(good) == {"train/loss": -0.5, "train/accuracy": 1e9}
     assert cell._excesses(bad) is None
     assert cell.best() is None  # it breaks the second constraint
 

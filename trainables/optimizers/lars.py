@@ -19,7 +19,7 @@ class LARS(LayerWise):
 
     def fraction(self, batch: Batch) -> tuple[Tensor, Tensor]:
         w, g = batch.weight_norms, batch.grad_norms
-        return w, g + batch.beta * w
+        return w, g + batch.beta * w if batch.beta else g
 
 
 class LARSSettings(LayerWiseSettings):
