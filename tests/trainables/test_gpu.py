@@ -112,22 +112,6 @@ def test_no_step_waits_for_the_gpu(name: str, dtype: torch.dtype, foreach: bool 
 # Kernels
 
 
-@pytest.fixture
-def kernels_launched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the kernels launched."""
-    from trainables.optimizers.kernels import walks
-
-    names: list[str] = []
-    usual = walks.launch
-
-    def launch(kernel: Any, *args: Any, **constants: Any) -> None:
-        names.append(kernel.__name__)
-        usual(kernel, *args, **constants)
-
-    monkeypatch.setattr(walks, "launch", launch)
-    return names
-
-
 SHAPES = [(64, 32, 3, 3), (64,), (300, 500), (), (10, 40), (10,), (0, 3), (7, 9, 5, 5), (33,)]
 
 
@@ -159,7 +143,7 @@ KERNEL_MAKES = {name: make for name, make in MAKES.items() if not name.startswit
 )
 @pytest.mark.parametrize("name", KERNEL_MAKES)
 def test_kernels_move_as_the_other_path(
-    name: str, dtype: torch.dtype, near: float, layout: torch.memory_format, kernels_launched: list[str]
+    name: str, dtype: torch.dtype, near: float, layout: torch.memory_format, launched: list[str]
 ) -> None:
     ends = []
     for foreach in (None, True):
@@ -168,8 +152,8 @@ def test_kernels_move_as_the_other_path(
             renew()
             optimizer.step()
         ends.append(optimizer)
-        assert bool(kernels_launched) is (foreach is None)
-        kernels_launched.clear()
+        assert bool(launched) is (foreach is None)
+        launched.clear()
     ours, theirs = ends
     if name == "percent_delta" and dtype != torch.float64:
         near = max(near, 1e-3)
@@ -217,7 +201,7 @@ def test_medians_are_exact_over_all_floats_here_too() -> None:
 
 
 @pytest.mark.parametrize("name", KERNEL_MAKES)
-def test_no_step_by_kernels_waits_for_the_gpu_when_gradients_move(name: str, kernels_launched: list[str]) -> None:
+def test_no_step_by_kernels_waits_for_the_gpu_when_gradients_move(name: str, launched: list[str]) -> None:
     optimizer, renew = over(KERNEL_MAKES[name], torch.float32, 0.01, None, torch.channels_last)
     renew()
     optimizer.step()
@@ -227,7 +211,7 @@ def test_no_step_by_kernels_waits_for_the_gpu_when_gradients_move(name: str, ker
         renew()
         with waiting_refused():
             optimizer.step()
-    assert kernels_launched
+    assert launched
 
 
 def after_four_rates(make: Make, capture: bool) -> tuple[list[torch.Tensor], Any]:
@@ -260,9 +244,9 @@ def after_four_rates(make: Make, capture: bool) -> tuple[list[torch.Tensor], Any
 
 
 @pytest.mark.parametrize("name", [name for name in KERNEL_MAKES if name != "lamb"])  # whose bias is a captured number
-def test_a_captured_step_replays_with_a_rate_that_changes(name: str, kernels_launched: list[str]) -> None:
+def test_a_captured_step_replays_with_a_rate_that_changes(name: str, launched: list[str]) -> None:
     replayed, plain = (after_four_rates(KERNEL_MAKES[name], capture) for capture in (True, False))
-    assert kernels_launched
+    assert launched
     for a, b in zip(replayed[0], plain[0], strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
     assert replayed[1] == plain[1]

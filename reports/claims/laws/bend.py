@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 
 from reports.claims.laws import figure_3, strides
+from reports.claims.shared import evidence
 from reports.claims.shared.claim import (
     UNKNOWN,
     Claim,
     Judgement,
-    Missing,
     Part,
     Status,
     above,
@@ -208,9 +208,7 @@ def _known_layers(key: str, results: Results) -> list[str]:
 
 
 def _step(results: Results, layer: str) -> Measured:
-    noise_scale = figure_3.noise_scale(results, layer)
-    if math.isnan(noise_scale):
-        raise Missing("the noise scale was not measured")
+    noise_scale = evidence.noise_scale(results, figure_3.PREFIX, layer).mean
     return Measured(figure_3.forecast(results, layer), noise_scale, images(results))
 
 
@@ -227,8 +225,7 @@ class Epoch:
     fit: Callable[[np.ndarray, np.ndarray], tuple[float, float]]
 
     def main(self, results: Results) -> str:
-        known = layers(results, self.key)
-        return "all" if "all" in known else known[-1]
+        return evidence.main(layers(results, self.key))
 
     def read(self, results: Results, layer: str) -> Measured:
         values, total = at_epoch(results, f"{self.key}{layer}", home(results)).dropna(), images(results)
@@ -295,14 +292,14 @@ FIGURE_3 = _claim(
     "B is the layer's own, measured in the same pass.",
     "Every entry's μ and σ come from other images than those that are measured.",
 )  # fmt: skip
-FIGURE_4 = Epoch("probe/stride/normalised/", Law(-0.5, 0.05), strides.folded_curve, _fit_folded).claim(
+FIGURE_4 = Epoch(*strides.PARAMETER, strides.folded_curve, _fit_folded).claim(
     "figure-4",
     "Below the noise scale the parameter stride shrinks as 1/√n, at it the law bends",
     "The normalised parameter stride of the first epoch, E|Δw|/lr,",
     "the folded normal",
     5.0,
 )
-FIGURE_7 = Epoch("probe/loss_stride/normalised/", Law(-1.0, 0.1), strides.square_curve, fit_square).claim(
+FIGURE_7 = Epoch(*strides.LOSS, strides.square_curve, fit_square).claim(
     "figure-7",
     "Below the noise scale the loss stride shrinks as 1/n, at it the law bends",
     "The normalised loss stride of the first epoch, mean g²,",

@@ -6,14 +6,14 @@ import math
 
 import pandas as pd
 
+from reports.claims.shared import evidence
 from reports.claims.shared.claim import Claim, Judgement, Missing, Part
-from reports.claims.shared.evidence import called, dense, drawable, ends, home, last, layers, sizes_of
+from reports.claims.shared.evidence import at_sizes, called, dense, drawable, ends, layers, sizes_of
 from reports.claims.shared.exponents import AGAINST, Forecast, Law, judged, power_through, slopes
 from reports.figures import laws
 from reports.figures.figure import Figure
 from reports.results import Results
 from reports.tables.words import number
-from study.intervals import interval
 
 PREFIX = "probe/gradient_law/"
 LAW = Law(-0.5, 0.05)
@@ -22,12 +22,7 @@ NAMES = ("paper: 1/√n", "corrected: folded normal, entry by entry")
 
 def by_size(results: Results, kind: str, layer: str) -> pd.DataFrame:
     """One of the probe's quantities for a layer: seeds × batch sizes, from one pass over the training set."""
-    key = f"{PREFIX}{kind}/{layer}/"
-    sizes = sorted(int(column.removeprefix(key)) for column in map(str, results.trials) if column.startswith(key))
-    if not sizes:
-        raise Missing(f"no trial has {key}…")
-    columns = {size: last(results, f"{key}{size}", home(results)).iloc[:, 0] for size in sizes}
-    return pd.DataFrame(columns).dropna()
+    return at_sizes(results, f"{PREFIX}{kind}/{layer}/")
 
 
 def forecast(results: Results, layer: str) -> Forecast:
@@ -44,7 +39,7 @@ def forecast(results: Results, layer: str) -> Forecast:
 def noise_scale(results: Results, layer: str) -> float:
     """tr Σ / |G|² of the layer, mean over seeds; NaN where it was not measured."""
     try:
-        return interval(last(results, f"{PREFIX}noise_scale/{layer}", home(results)).iloc[:, 0]).mean
+        return evidence.noise_scale(results, PREFIX, layer).mean
     except Missing:
         return math.nan
 

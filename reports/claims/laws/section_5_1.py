@@ -8,7 +8,7 @@ import pandas as pd
 
 from reports.claims.laws.strides import folded_curve, forecast
 from reports.claims.shared.claim import Claim, Judgement, Missing
-from reports.claims.shared.evidence import at_epoch, called, drawable, ends, home, images, layers
+from reports.claims.shared.evidence import at_epoch, called, drawable, ends, home, images, layers, main
 from reports.claims.shared.exponents import AGAINST, Law, judged, slopes
 from reports.figures import laws
 from reports.figures.figure import Figure
@@ -21,15 +21,15 @@ NAMES = ("paper: 1/√n", "folded normal")
 
 def decide(results: Results) -> Judgement:
     known, total = layers(results, KEY), images(results)
-    main = "all" if "all" in known else known[-1]
-    main_slopes = slopes(at_epoch(results, KEY + main, home(results)), total, LAW)
+    first = main(known)
+    main_slopes = slopes(at_epoch(results, KEY + first, home(results)), total, LAW)
     parts = [
         slopes(at_epoch(results, KEY + layer, home(results)), total, LAW).part(called(layer, known))
         for layer in ends(known)
-        if layer != main
+        if layer != first
     ]
     with suppress(Missing):
-        ratio = at_epoch(results, f"probe/distance/ratio/{main}", home(results))
+        ratio = at_epoch(results, f"probe/distance/ratio/{first}", home(results))
         parts.append(slopes(ratio, total, LAW).part("E|g| / E(h): one curvature for all, as in the paper"))
     return judged(main_slopes, LAW, "The mean distance E|d| of a weight from its minimum", parts)
 

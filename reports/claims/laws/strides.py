@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from reports.claims.shared.claim import Claim, Judgement, Missing, Part
-from reports.claims.shared.evidence import at_epoch, called, drawable, ends, home, images, layers, sizes_of
+from reports.claims.shared.evidence import at_epoch, called, drawable, ends, home, images, layers, main, sizes_of
 from reports.claims.shared.exponents import AGAINST, Forecast, Law, judged, power_through, slopes
 from reports.figures import laws
 from reports.figures.figure import Figure
@@ -22,6 +22,10 @@ HELD_OUT = (
     "Both laws are fitted seed by seed on every second batch size (hollow) and tried on the others (filled): the "
     "store has no prediction entry by entry for a whole epoch."
 )
+
+# What was measured, and the law stated for it
+PARAMETER = "probe/stride/normalised/", Law(-0.5, 0.05)
+LOSS = "probe/loss_stride/normalised/", Law(-1.0, 0.1)
 
 Curve = Callable[[Sequence[int], npt.ArrayLike, Sequence[int], int], npt.NDArray[np.float64]]
 
@@ -56,20 +60,20 @@ def forecast(values: pd.DataFrame, law: Law, curve: Curve, total: int) -> Foreca
 
 def decide(key: str, law: Law, curve: Curve, names: tuple[str, str], quantity: str, results: Results) -> Judgement:
     known, total = layers(results, key), images(results)
-    main = "all" if "all" in known else known[-1]
-    values = {layer: at_epoch(results, f"{key}{layer}", home(results)) for layer in [main, *ends(known)]}
-    main_slopes = slopes(values[main], total, law)
+    first = main(known)
+    values = {layer: at_epoch(results, f"{key}{layer}", home(results)) for layer in [first, *ends(known)]}
+    main_slopes = slopes(values[first], total, law)
     parts: list[Part] = []
     more = ""
     for layer, table in values.items():
-        if layer != main:
+        if layer != first:
             parts.append(slopes(table, total, law).part(called(layer, known)))
         try:
             tried = forecast(table, law, curve, total)
         except Missing:
             continue
         parts += tried.parts(called(layer, known), names)
-        if layer == main:
+        if layer == first:
             paper, corrected = tried.errors()
             more = (
                 f" On batch sizes held out of both fits, {names[0].removeprefix('paper: ')} is off by "
@@ -115,8 +119,7 @@ FIGURE_4 = _claim(
     "figure-4",
     "The normalised parameter stride shrinks as 1/√n",
     "The parameter stride of the first epoch over its learning rate, E|Δw|/lr, is ∝ 1/√n (equation 6, figure 4).",
-    "probe/stride/normalised/",
-    Law(-0.5, 0.05),
+    *PARAMETER,
     folded_curve,
     "corrected: folded normal",
     "The normalised parameter stride E|Δw|/lr",
@@ -128,8 +131,7 @@ FIGURE_7 = _claim(
     "figure-7",
     "The normalised loss stride shrinks as 1/n",
     "The loss stride of the first epoch over its learning rate, mean g², is ∝ 1/n (equation 8, figure 7).",
-    "probe/loss_stride/normalised/",
-    Law(-1.0, 0.1),
+    *LOSS,
     square_curve,
     "corrected: μ² + σ²/n",
     "The normalised loss stride, mean g²,",

@@ -9,20 +9,18 @@ import numpy as np
 import pandas as pd
 
 from reports.claims.shared.claim import UNKNOWN, Claim, Judgement, Missing, Part, Status, all_of, within
-from reports.claims.shared.evidence import called, dense, drawable, home, last, layers, seeds, sizes_of
+from reports.claims.shared.evidence import at_sizes, called, dense, drawable, layers, noise_scale, seeds, sizes_of
 from reports.claims.shared.exponents import Forecast, power_through
 from reports.figures import laws
 from reports.figures.figure import Figure
 from reports.numerics.laws import effective, local_exponents
 from reports.results import Results
 from reports.tables.words import number, ranged
-from study.intervals import Estimate, interval, simultaneous
+from study.intervals import Estimate, simultaneous
 
 PREFIX = "probe/radius_law/"
-FAR_BELOW, FAR_ABOVE = (
-    10,
-    5,
-)  # up to B/10 and from 5 B on: there √(1 + n/B) and √(1 + B/n) bend a slope by less than 0.1
+# Up to B/10 and from 5 B on, where √(1 + n/B) and √(1 + B/n) bend a slope by less than 0.1
+FAR_BELOW, FAR_ABOVE = 10, 5
 TOLERANCE = 0.1
 RISE, FLAT = 0.5, 0.0
 NAMES = ("square root: √n", "predicted: the gradient's law, entry by entry")
@@ -43,17 +41,7 @@ def rules(results: Results) -> list[str]:
 
 def by_size(results: Results, kind: str, rule: str, layer: str) -> pd.DataFrame:
     """R by `kind`, measured or predicted: seeds × batch sizes."""
-    key = f"{PREFIX}{kind}/{rule}/{layer}/"
-    sizes = sorted(int(column.removeprefix(key)) for column in map(str, results.trials) if column.startswith(key))
-    if not sizes:
-        raise Missing(f"no trial has {key}…")
-    columns = {size: last(results, f"{key}{size}", home(results)).iloc[:, 0] for size in sizes}
-    return pd.DataFrame(columns).dropna()
-
-
-def noise_scale(results: Results, layer: str) -> float:
-    """B = tr Σ/|G|² of the layer, in images, mean over seeds. Raises Missing where it was not measured."""
-    return interval(last(results, f"{PREFIX}noise_scale/{layer}", home(results)).iloc[:, 0]).mean
+    return at_sizes(results, f"{PREFIX}{kind}/{rule}/{layer}/")
 
 
 def regions(results: Results, rule: str) -> Regions:
@@ -61,7 +49,7 @@ def regions(results: Results, rule: str) -> Regions:
     below: list[np.ndarray] = []
     above: list[np.ndarray] = []
     for layer in layers(results, f"{PREFIX}measured/{rule}/"):
-        table, scale = by_size(results, "measured", rule, layer), noise_scale(results, layer)
+        table, scale = by_size(results, "measured", rule, layer), noise_scale(results, PREFIX, layer).mean
         total = max(sizes_of(table))
         drawn = table[[size for size in sizes_of(table) if size < total]]
         worth = list(map(float, effective(sizes_of(drawn), total)))
@@ -136,11 +124,9 @@ def _parts(
             Part(f"{rule}: prediction", errors[rule][1], "% error, held out"),
         ]
     names = layers(results, f"{PREFIX}measured/{next(iter(slopes))}/")
-    return parts + [Part(f"noise scale of {called(layer, names)}", _scale(results, layer), "images") for layer in names]
-
-
-def _scale(results: Results, layer: str) -> Estimate:
-    return interval(last(results, f"{PREFIX}noise_scale/{layer}", home(results)).iloc[:, 0])
+    return parts + [
+        Part(f"noise scale of {called(layer, names)}", noise_scale(results, PREFIX, layer), "images") for layer in names
+    ]
 
 
 @drawable
@@ -149,7 +135,7 @@ def data(results: Results) -> pd.DataFrame:
     tables = []
     for rule in rules(results):
         first = dense(layers(results, f"{PREFIX}measured/{rule}/"), 1)
-        tables.append(forecast(results, rule, first).rows(rule, NAMES, noise_scale(results, first)))
+        tables.append(forecast(results, rule, first).rows(rule, NAMES, noise_scale(results, PREFIX, first).mean))
     return pd.concat(tables)
 
 

@@ -12,7 +12,7 @@ from reports.figures import against
 from reports.figures.seeds import below
 from reports.results import Results
 from study.collapse import Collapse, collapse, sentences
-from study.intervals import Bounds, interval
+from study.intervals import Bounds, Estimate, interval
 from study.statistics import accuracies, arm_of, batch_size_of
 
 IMAGES = {"cifar10": 50_000, "digits": 1437}  # in the whole training sets
@@ -70,6 +70,20 @@ def curves(results: Results, metric: str, arms: Sequence[str]) -> pd.DataFrame:
     return here[["arm", "batch_size", "seed", "epoch", "value"]].reset_index(drop=True)
 
 
+def at_sizes(results: Results, key: str) -> pd.DataFrame:
+    """What one trial of the baseline's arm measured at several batch sizes N, as `key`N: seeds × batch sizes."""
+    sizes = sorted(int(column.removeprefix(key)) for column in map(str, results.trials) if column.startswith(key))
+    if not sizes:
+        raise Missing(f"no trial has {key}…")
+    columns = {size: last(results, f"{key}{size}", home(results)).iloc[:, 0] for size in sizes}
+    return pd.DataFrame(columns).dropna()
+
+
+def noise_scale(results: Results, prefix: str, layer: str) -> Estimate:
+    """B = tr Σ/|G|² of the layer, in images, over seeds, as the probe of this `prefix` measured it; may be Missing."""
+    return interval(last(results, f"{prefix}noise_scale/{layer}", home(results)).iloc[:, 0])
+
+
 def _some(table: pd.DataFrame, absent: str) -> pd.DataFrame:
     if table.empty:
         raise Missing(absent)
@@ -119,6 +133,11 @@ def ends(names: Sequence[str]) -> list[str]:
     body = [name for name in names if not name.startswith(HEADS) and name != "all"]
     head = [name for name in names if name.startswith(HEADS)]
     return list(dict.fromkeys([*body[:1], *body[-1:], *head[:2]])) or list(names)
+
+
+def main(names: Sequence[str]) -> str:
+    """What a claim about no layer of its own is judged by: all weights together, where they were measured."""
+    return "all" if "all" in names else names[-1]
 
 
 def called(layer: str, names: Sequence[str]) -> str:

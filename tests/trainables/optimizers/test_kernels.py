@@ -100,22 +100,6 @@ def run(make: Make, dtype: torch.dtype, foreach: bool | None, **options: Any) ->
     return [p.detach() for p in params], optimizer
 
 
-@pytest.fixture
-def launched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the kernels launched."""
-    from trainables.optimizers.kernels import walks
-
-    names: list[str] = []
-    usual = walks.launch
-
-    def launch(kernel: Any, *args: Any, **constants: Any) -> None:
-        names.append(kernel.__name__)
-        usual(kernel, *args, **constants)
-
-    monkeypatch.setattr(walks, "launch", launch)
-    return names
-
-
 @pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
 @pytest.mark.parametrize(
     ("name", "dtype"),
