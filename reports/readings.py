@@ -14,6 +14,8 @@ from reports.results import Results
 from study.cell_name import RECORD
 
 NOUNS = {
+    "model/name": "net",
+    "model/width": "width",
     "model/init": "initialisation",
     "model/dropout": "dropout",
     "data/normalisation": "input scaling",

@@ -128,5 +128,5 @@ CLAIM = Claim(
     ),
     note="The curve is exact where a layer's noise is alike in all entries and its mean gradient is spread as a "
     "normal; few large entries of μ or of σ bend it. The mean over all weights mixes noise scales and has no B of its "
-    "own. Under batch norm the gradient is that of batches of `micro_batch` images.",
+    "own. Under batch norm the gradient is that of one micro-batch.",
 )
