@@ -71,7 +71,7 @@ def run(
     take_over: TakeOverOption = False,
 ) -> None:
     """Run a study, or every study of a collection; the same command again resumes, and a raised budget tops up."""
-    from study import engine, run
+    from study import engine, run, work
     from study import spec as specs
 
     _check_slots(slots)
@@ -81,10 +81,11 @@ def run(
     run.refuse_relative_in_job(path)
     machine = engine.Machine(slots, address)
     try:
-        if isinstance(request, specs.Collection):
-            _run_collection(request, path, machine, set, tracking_uri, storage, readings, take_over=take_over)
-        else:
-            _run_study(request, path, machine, tracking_uri, storage, readings, take_over=take_over)
+        with work.interruptible():
+            if isinstance(request, specs.Collection):
+                _run_collection(request, path, machine, set, tracking_uri, storage, readings, take_over=take_over)
+            else:
+                _run_study(request, path, machine, tracking_uri, storage, readings, take_over=take_over)
     except KeyboardInterrupt:
         again = " ".join(["study", *sys.argv[1:]])
         err.say(f"stopped; nothing that ended is lost. To go on: {again}")

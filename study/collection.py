@@ -116,9 +116,9 @@ def outlook(
 
 
 def write_collection_reports(directory: CollectionDirectory) -> list[ReportFiles]:
-    """Every installed report of the collection, from the studies that hold something."""
+    """Every installed report of the collection, from the studies that came so far as to name their cells."""
     collection = directory.collection()
-    found = stores(directory)
+    found = {name: store for name, store in stores(directory).items() if store.study().cells}
     return [
         report(found, collection.claims, collection.name, collection.question, directory.report)
         for report in collection_reports()

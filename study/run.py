@@ -37,7 +37,7 @@ from study.storage import OwnersNote, Storage, claim, mend, open_database, open_
 from study.storage import passes as storage_passes
 from study.store import OwnersTag, Store, database_file, default_uri, passes, reach
 from study.text import last_line
-from study.work import Interrupted, Work
+from study.work import Interrupted, Work, interruptible
 from trainables.config import flatten
 from trainables.data import Splits
 from trainables.errors import Refused, masked
@@ -89,8 +89,11 @@ def run(
     whole = cells(spec)
     plan, splits = prepare(spec, machine, shared, readings)
     with (
-        directory.owned(spec, display.say, take_over=take_over) as own, _as_one_message(directory), ExitStack() as stack
-    ):  # fmt: skip
+        directory.owned(spec, display.say, take_over=take_over) as own,
+        _as_one_message(directory),
+        interruptible(),
+        ExitStack() as stack,
+    ):
         identity = directory.identity(tracking_uri, storage)
         starting = stack.enter_context(_alone_in(identity))
         database = open_shared(spec.name, identity)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from study.ledger import Ledger
@@ -20,6 +21,27 @@ from trainables.settings import nearest
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C: the study stopped before its end, and can go on."""
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C inside stays one, where a library's clean-up fails on it and raises an error of its own.
+
+    Optuna's file lock does: interrupted while it is taken, it says that it was not possessed.
+    """
+    try:
+        yield
+    except Exception as error:
+        if any(isinstance(each, KeyboardInterrupt) for each in _chain(error)):
+            raise Interrupted from error
+        raise
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, the one during whose handling it was raised, and so on."""
+    while error is not None:
+        yield error
+        error = error.__context__
 
 
 class Work:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from study import collection as collections
 from study import engine
@@ -250,3 +251,42 @@ def test_a_study_that_fails_does_not_keep_the_others_from_running(tmp_path, monk
         collections.run_all(spec, spec.load(), directory, engine.Machine(), None, display)
     assert ran == ["one", "two"]
     assert (directory.report / "index.html").is_file()
+
+
+def test_a_study_that_fails_before_it_names_a_cell_hides_no_reason(tmp_path, monkeypatch):
+    spec = load(str(write(tmp_path)))
+    directory = CollectionDirectory(tmp_path / "out")
+
+    def run(spec, directory, *_, **__):
+        directory.path.mkdir(exist_ok=True)
+        identity = directory.identity(None)
+        directory.begin(identity)
+        open_store(spec.name, directory, identity, create=True)
+        directory.accept(spec)
+        raise Failed("the disk is full")
+
+    monkeypatch.setattr(collections, "run", run)
+    monkeypatch.setattr(engine, "connected", lambda *_: nullcontext())
+    display = lambda name, _: Display(PlainConsole(), name, 1)  # noqa: E731
+    with pytest.raises(Failed, match=r"2 of 2 studies failed\none: the disk is full\ntwo: the disk is full"):
+        collections.run_all(spec, spec.load(), directory, engine.Machine(), None, display)
+
+
+@pytest.mark.parametrize("which", ["a study", "a collection"])
+def test_ctrl_c_in_a_librarys_clean_up_is_ctrl_c(capsys, tmp_path, monkeypatch, which):
+    lock = JournalFileSymlinkLock(str(tmp_path / "journal"))
+
+    def interrupted(*_):
+        try:
+            raise KeyboardInterrupt
+        except BaseException:
+            lock.release()  # as Optuna's `acquire` does, which has no lock yet
+            raise
+
+    monkeypatch.setattr(JournalFileBackend, "append_logs", interrupted)
+    monkeypatch.setattr(engine, "connected", lambda *_: nullcontext())
+    directory = tmp_path / "out"
+    spec = write(tmp_path)
+    result = study(capsys, "run", spec if which == "a collection" else spec.with_name("one.yaml"), "--dir", directory)
+    assert (result.status, "stopped; nothing that ended is lost" in result.err) == (130, True), result.err
+    assert not list(directory.rglob("error.log"))
