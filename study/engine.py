@@ -261,8 +261,10 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
                 workers[assignment.folder] = worker
                 place = self.places.get(str(worker), "a worker that has not said where it is")
                 self.watch.begin(assignment.folder, assignment.cell.name, place)
+        self.watch.missing(max(0, min(self.slots, len(self.handed)) - len(workers)), self.slots)
         for folder in self.watch.overdue():
-            ray.kill(workers[folder])
+            if folder in workers:
+                ray.kill(workers[folder])
 
     @_callback
     def suggest(self, trial_id: str) -> Any:
@@ -273,7 +275,8 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
         else:
             fresh = self.source.next()
             if fresh is None:
-                return self.FINISHED if self.source.done else None
+                # Not before the last has ended: its worker may die, and Tune asks for no trial after this word.
+                return self.FINISHED if self.source.done and not self.handed else None
             assignment = fresh
             self.source.started(assignment)
         self.handed[trial_id] = assignment
@@ -293,6 +296,7 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
         progress = result.get("progress")
         if trial_id in self.handed:
             folder = self.handed[trial_id].folder
+            self.watch.begin(folder, self.handed[trial_id].cell.name, _place(result))  # it may end before any look
             self.watch.heard(folder, _place(result), result.get("epochs", ()))
             if isinstance(progress, Progress):
                 self.source.note(progress.seconds, progress.warning)

@@ -1,10 +1,12 @@
 """The watch over trials at work: which one has been silent for too long, and when its worker is given up.
 
-A trial speaks when it begins and after its epochs. How long it may be silent goes by the epochs of its own cell, for
-those of another batch size may take a hundred times as long; a trial that is merely slow must never be killed:
+A trial speaks when its worker takes it, which costs it nothing, and after its epochs. How long these may take goes by
+those of its own cell, for those of another batch size may take a hundred times as long; a trial that is merely slow
+must never be killed:
 
 | known so far | said after | killed after |
 |---|---|---|
+| its worker has not taken it | a minute | ten minutes |
 | epochs of its cell | 5 median epochs, a minute at least | 30 median epochs, ten minutes at least |
 | epochs of other cells alone | 50 of the slowest cell's, five minutes at least | 300 of them, an hour at least |
 | no epoch yet | ten minutes | a day |
@@ -28,6 +30,7 @@ from trainables.errors import Refused
 SECONDS = 600.0
 SAID, KILLED = 5.0, 30.0  # median epochs
 STRANGE = 10.0  # An epoch may take so many times that of the slowest cell known.
+MISSING_SECONDS = 60.0  # for a worker to start, until it is said that it has not
 LISTENING_SECONDS = 5.0  # Longer pauses between two looks are the driver's own, who then did not listen.
 KEPT = 1000  # of a cell's latest epochs
 
@@ -55,11 +58,15 @@ class Limits:
 
 @dataclass
 class Trial:
-    """A trial at work: its cell, the worker's place, when it was last heard, and whether its silence was said."""
+    """A trial with a worker: its cell, the worker's place, when it was last heard and whether at all.
+
+    `said`: its silence was.
+    """
 
     cell: str
     place: str
     heard: float
+    taken: bool = False
     said: bool = False
 
 
@@ -74,6 +81,8 @@ class Watch:
         self.trials: dict[str, Trial] = {}
         self.epochs: dict[str, deque[float]] = {}  # seconds of each, by cell
         self.kills: Counter[str] = Counter()
+        self.missing_since: float | None = None
+        self.missing_said = False
 
     def begin(self, folder: str, cell: str, place: str) -> None:
         """A worker at `place` has the trial from now on, unless that is known."""
@@ -86,12 +95,28 @@ class Watch:
             return
         if trial.said:
             self.say(f"{folder} goes on, after {brief(self.now - trial.heard)}")
-        trial.place, trial.heard, trial.said = place, self.now, False
+        trial.place, trial.heard, trial.taken, trial.said = place, self.now, True, False
         self.epochs.setdefault(trial.cell, deque(maxlen=KEPT)).extend(epochs)
 
     def end(self, folder: str) -> None:
         """No worker has the trial any longer."""
         self.trials.pop(folder, None)
+
+    def missing(self, workers: int, slots: int) -> None:
+        """So many `workers` of as many as there are `slots` are wanted and not there. Said after a minute, once."""
+        if not workers:
+            if self.missing_said and self.missing_since is not None:
+                self.say(f"every worker is there, after {brief(self.now - self.missing_since)}")
+            self.missing_since, self.missing_said = None, False
+            return
+        if self.missing_since is None:
+            self.missing_since = self.now
+        if self.now - self.missing_since > MISSING_SECONDS and not self.missing_said:
+            self.missing_said = True
+            self.say(
+                f"{workers} of {slots} workers have not started after {brief(self.now - self.missing_since)}: their "
+                "machine is busy with other work (`ray status` tells), or slow to load this package and the data"
+            )
 
     def overdue(self) -> list[str]:
         """Look at all: says which have been silent for long; returns those whose worker is to be killed now."""
@@ -100,12 +125,15 @@ class Watch:
         self.looked = now
         return [folder for folder, trial in list(self.trials.items()) if self._is_overdue(folder, trial)]
 
-    def limits(self, folder: str, cell: str) -> Limits:
+    def limits(self, folder: str, trial: Trial) -> Limits:
         """What the trial is measured by."""
         medians = {name: statistics.median(epochs) for name, epochs in self.epochs.items() if epochs}
         patience, soon = 2.0 ** self.kills[folder], min(self.least, SECONDS)
-        if cell in medians:
-            usual, words = medians[cell], f"an epoch of {cell} takes {brief(medians[cell])}"
+        if not trial.taken:
+            usual, words = 0.0, "when its worker was to take it"
+            said, killed = soon / 10, self.least
+        elif trial.cell in medians:
+            usual, words = medians[trial.cell], f"an epoch of {trial.cell} takes {brief(medians[trial.cell])}"
             said, killed = soon / 10, self.least
         elif medians:
             slowest = max(medians.values())
@@ -117,7 +145,7 @@ class Watch:
         return Limits(max(SAID * usual, said) * patience, max(KILLED * usual, killed) * patience, words)
 
     def _is_overdue(self, folder: str, trial: Trial) -> bool:
-        silence, limits = self.now - trial.heard, self.limits(folder, trial.cell)
+        silence, limits = self.now - trial.heard, self.limits(folder, trial)
         if silence > limits.killed:
             self.kills[folder] += 1
             self.end(folder)

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Iterator
 from importlib.metadata import distributions
@@ -81,3 +82,25 @@ def test_a_head_that_is_killed_is_said_with_the_remedy_and_the_study_goes_on_wit
     said = running.end(1)
     assert "does not answer any more; start it again (`ray start --head`) with its nodes: then the same command" in said
     resumed(tmp_path / "s", smoke)
+
+
+HOLD = """
+import sys, time, ray
+ray.init(address=sys.argv[1], logging_level="error")
+ray.get(ray.remote(num_cpus=1)(lambda: print("held", flush=True) or time.sleep(600)).remote())
+"""
+
+
+def test_workers_that_wait_for_a_busy_cluster_are_said_and_start_when_it_is_free(cluster, tmp_path):
+    cluster.node(1)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, cluster.address], env=cluster.environment, stdout=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert "held" in str(holder.stdout.readline() if holder.stdout else "")
+        running = run(cluster, tmp_path / "s")
+        running.until_said("1 of 1 workers have not started after 1 min")
+    finally:
+        os.killpg(holder.pid, signal.SIGKILL)
+    assert "every worker is there, after 1 min" in running.end(0)

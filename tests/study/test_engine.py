@@ -176,6 +176,19 @@ def test_a_trial_whose_worker_died_is_handed_out_again_at_once_but_not_for_ever(
     assert source.reason == "the worker process died 4 times, at last with: nothing is known of it"
 
 
+def test_a_worker_that_dies_over_the_very_last_trial_costs_no_more_than_another(plan, tmp_path):
+    source = Source(plan)
+    searcher = TuneSearcher(source, tmp_path, slots=2)
+    last = [searcher.suggest(name) for name in "ab"][1]
+    assert source.done
+    searcher.on_trial_complete("a", {"progress": Outcome("failed", reason="its own")})
+    assert searcher.suggest("c") is None  # after FINISHED Tune would ask for no more
+    searcher.on_trial_complete("b", None, error=True)
+    assert searcher.suggest("d") == last
+    searcher.on_trial_complete("d", {"progress": Outcome("failed", reason="its own")})
+    assert searcher.suggest("e") == searcher.FINISHED
+
+
 def test_what_a_worker_said_stands_in_its_trials_reason(plan, tmp_path):
     source = Source(plan)
     searcher = TuneSearcher(source, tmp_path, slots=1)

@@ -105,14 +105,44 @@ def test_a_first_epoch_goes_by_the_slowest_other_cell_and_has_an_hour():
 
 def test_the_very_first_epoch_has_a_day_and_is_named_after_ten_minutes():
     it = Watching()
-    it.watch.begin("a", "sgd/16", "a worker")
+    it.trial("a", "sgd/16")
     it.wait(601)
-    assert "a on a worker has been silent since" in it.said[0]
+    assert "a on process 7 of node-2 (10.0.0.2) has been silent since" in it.said[0]
     assert "(no epoch has ended yet); after 24 h 0 min" in it.said[0]
     it.wait(86400 - 602)
     assert (it.killed, len(it.said)) == ([], 1)
     it.wait(2)
     assert it.killed == ["a"]
+
+
+def test_a_worker_that_never_takes_its_trial_is_given_up_after_ten_minutes_whatever_epochs_take():
+    """It stopped between two trials: it had but to be told."""
+    it = Watching()
+    it.trial("slow", "sgd/8", 3600.0)
+    it.watch.end("slow")
+    it.watch.begin("a", "sgd/8", "process 8 of node-3")
+    it.wait(61)
+    assert "a on process 8 of node-3 has been silent since 20" in it.said[0]
+    assert "(when its worker was to take it); after 10 min 0 s its worker is killed" in it.said[0]
+    it.wait(540)
+    assert it.killed == ["a"]
+
+
+def test_workers_that_do_not_start_are_said_once_and_when_they_are_there():
+    it = Watching()
+    for _ in range(100):
+        it.watch.missing(1, 2)
+        it.wait(1)
+    assert len(it.said) == 1
+    assert "1 of 2 workers have not started after 1 min" in it.said[0]
+    assert "busy with other work (`ray status` tells), or slow to load this package and the data" in it.said[0]
+    it.watch.missing(0, 2)
+    assert it.said[1] == "every worker is there, after 1 min 40 s"
+    for _ in range(50):  # between two trials
+        it.watch.missing(1, 2)
+        it.wait(1)
+        it.watch.missing(0, 2)
+    assert len(it.said) == 2
 
 
 def test_time_in_which_the_driver_did_not_listen_is_no_silence():
