@@ -15,6 +15,7 @@ import yaml
 
 from study import sources, transfer, yaml_core
 from study.credentials import without_password
+from study.drivers import same_database
 from study.owner import REMEDY, Owner, Ownership, owning
 from study.plan import Cell, cells
 from study.schema import FORMAT, Identity
@@ -80,6 +81,9 @@ class Directory:
         asked, storage, usual = (place and without_password(place) for place in (asked, storage, from_environment))
         chosen = {"tracking_uri": asked or usual, "storage": storage}
         fresh = {"study_id": uuid.uuid4().hex} | {key: place for key, place in chosen.items() if place}
+        if same_database(*(fresh.get(key, "") for key in chosen)):
+            rule = "is the database for the results, too; MLflow and Optuna want one each"
+            raise Refused("--storage", fresh["storage"], rule, "name another for the search, or leave it out")
         known = self._stored_identity()
         if not known:
             return fresh

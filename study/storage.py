@@ -18,13 +18,14 @@ from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from study.credentials import with_password, without_password
-from study.drivers import with_driver
+from study.drivers import tables, with_driver
 from study.patience import Anchor, passing
 from study.text import first_line
 from trainables.errors import Refused
 
 Storage = BaseStorage  # Optuna's, for those who only hand it on
 OWNER = "owner"  # the attribute that says which driver runs the study
+MLFLOWS = "experiments"  # a table by which its databases are known
 CONNECT_SECONDS = 10  # for a database to answer, on first contact
 
 
@@ -101,6 +102,9 @@ def open_database(url: str) -> BaseStorage:
     to_connect = with_driver(with_password(url))
     waits = {} if url.startswith("sqlite") else {"connect_timeout": CONNECT_SECONDS}
     try:
+        if MLFLOWS in tables(to_connect, **waits):
+            rule = "MLflow keeps its results in this database, and Optuna wants one of its own"
+            raise Refused("--storage", url, rule, "create another for the search")
         return get_storage(RDBStorage(to_connect, engine_kwargs={"pool_pre_ping": True, "connect_args": waits}))
     except ImportError as error:
         package = getattr(error.__cause__ or error, "name", None)

@@ -36,7 +36,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from study import schema
 from study.artifacts import Artifacts
 from study.credentials import log_in, without_password
-from study.drivers import with_driver
+from study.drivers import tables, with_driver
 from study.patience import Anchor, passing
 from study.schema import CellEnd, CellRun, Identity, Keys, Pointer, Standing, Study, Summary, Tags
 from study.text import first_line
@@ -47,6 +47,7 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prin
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")  # stores that MLflow's client writes without a server
 OWNER = "owner"  # the tag that says which driver runs the study, while it does
+OPTUNAS = "version_info"  # a table by which its databases are known
 LISTS = ("cells", "repeats")
 METRICS_A_REQUEST = 800  # MLflow takes 1,000 metrics, parameters and tags in all
 PARAMS_A_REQUEST = 100
@@ -429,7 +430,13 @@ def _reachable(uri: str) -> Iterator[None]:
     before = {key: os.environ.get(key) for key in patience}
     os.environ.update(patience)
     try:
+        if uri.startswith(DATABASES) and OPTUNAS in tables(_to_connect(uri)):
+            rule = "Optuna keeps a search in this database, and MLflow wants one of its own"
+            raise Refused("tracking_uri", uri, rule, "create another for the results")
         yield
+    except ImportError as error:
+        rule = f"needs the Python package {error.name}"
+        raise Refused("tracking_uri", uri, rule, "pip install generalization-gap[postgres], or [mysql]") from None
     except (MlflowException, SQLAlchemyError) as error:
         if isinstance(error, MlflowException) and error.get_http_status_code() in (401, 403):
             raise Refused("tracking_uri", uri, f"the MLflow server there asks who you are ({first_line(error)})",

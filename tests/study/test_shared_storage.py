@@ -19,6 +19,7 @@ from tests.study.commands import study
 from tests.study.compare import histories, optuna_trials, trials
 from tests.study.postgres import Postgres
 from tests.study.test_faults import Running
+from trainables.errors import Refused
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +98,10 @@ def test_readmes_plain_url_opens_a_database_for_the_search_and_for_the_results(p
     assert open_database(postgres.url).get_all_studies() == []
     results = postgres.another("results")  # Optuna and MLflow each want a database of their own
     assert Store(results, "plain", create=tmp_path, study_id="one").identity().study_id == "one"
+    with pytest.raises(Refused, match=r"Optuna keeps a search in this database, and MLflow wants one of its own"):
+        Store(postgres.url, "plain", create=tmp_path, study_id="one")
+    with pytest.raises(Refused, match=r"MLflow keeps its results in this database, and Optuna wants one of its own"):
+        open_database(results)
 
 
 @pytest.mark.faults
