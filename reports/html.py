@@ -15,6 +15,7 @@ from reports.figures.drawn import Drawn, draw
 from reports.results import Results, read
 from reports.sections import Drawing, Section, judged, save_drawn, sketched, unknown, verdicts
 from reports.tables import environment, gap, missing
+from reports.tables.ranking import ranked
 from reports.tables.searched import lucky, pruning, searched, untried
 from reports.tables.tuned import tuned
 from study.reports import ReportFiles
@@ -37,7 +38,7 @@ def write(store: Store, out: Path) -> ReportFiles:
     drawn = figures(results, sections)
     save_drawn([*(chart for section in sections for chart in section.charts), *sketches, *drawn], out)
     index = out / "index.html"
-    index.write_text(page(results, drawn, sections, sketches), encoding="utf-8")
+    index.write_text(page(results, drawn, sections, sketches, out.resolve().parent), encoding="utf-8")
     return ReportFiles(index, table)
 
 
@@ -54,15 +55,25 @@ def figures(results: Results, sections: list[Section] | None = None) -> list[Dra
 
 
 def page(
-    results: Results, drawn: list[Drawn], sections: list[Section] | None = None, sketches: list[Drawing] | None = None
+    results: Results,
+    drawn: list[Drawn],
+    sections: list[Section] | None = None,
+    sketches: list[Drawing] | None = None,
+    directory: Path | None = None,
 ) -> str:
-    """The page as text. It needs nothing but itself: styles, script, charts and data are inside."""
-    sections, sketches = sections or [], sketches or []
+    """The page as text. It needs nothing but itself: styles, script, charts and data are inside.
+
+    `directory`: the study's, for the commands that the page names.
+    """
+    sections, sketches, answer = sections or [], sketches or [], results.answer
     return render(
         "page.html.j2",
         [*drawn, *(chart for section in sections for chart in section.charts), *sketches],
         results=results,
         verdict=results.verdict,
+        answer=answer,
+        command=answer.command(directory or Path(results.name), results.seeds),
+        ranked=ranked(results),
         rows=gap.rows(results),
         tuned=tuned(results),
         searched=searched(results),

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from study.answer import Answer, answer
 from study.cell_name import RECORD, CellName
+from study.ranking import Ranking, ranking
 from study.schema import Summary
-from study.statistics import Verdict, arm_of, batch_size_of, confirmed, gap_table, in_reading, trained, verdict
+from study.statistics import (
+    Verdict,
+    arm_of,
+    batch_size_of,
+    confirmed,
+    deciding,
+    gap_table,
+    in_reading,
+    trained,
+    verdict,
+)
 from study.versions import changes, recorded
 
 if TYPE_CHECKING:
@@ -32,8 +45,8 @@ class Results:
     searched: dict[str, tuple[str, ...]]  # cell → the keys its search tunes
     curve_metric: str  # the accuracy that `curves` follows
     curves: pd.DataFrame  # run_id, epoch, value of the confirm trials
-    gaps: pd.DataFrame  # study.statistics.gap_table
-    verdict: Verdict
+    gaps: pd.DataFrame  # study.statistics.gap_table, of all seeds
+    verdict: Verdict  # by the seeds that decide
     claims: tuple[str, ...] = ()  # that the study is to judge
     summaries: dict[str, Summary] = field(default_factory=dict)  # of the cells that were begun
     repeats: dict[str, tuple[str, ...]] = field(default_factory=dict)  # cell → further searches of it
@@ -43,6 +56,8 @@ class Results:
     elsewhere: pd.DataFrame = field(default_factory=pd.DataFrame)  # the trials of the other readings
     reading_name: str = RECORD  # the reading whose trials these are
     unequal: str = ""  # says where arms search spaces of unequal size
+    margin: float = 1.0  # points of accuracy; arms that differ by no more are the same
+    looked: int | None = None  # confirm seeds that were there before more were asked for, and decide nothing
     store: Store | None = None  # to read further histories from
     _read: dict[str, pd.DataFrame] = field(default_factory=dict)  # histories by metric, once read
     _readings: dict[str, Results] = field(default_factory=dict)  # the other readings by name, once made
@@ -66,6 +81,21 @@ class Results:
         columns = ["run_id", "metric", "epoch", "value"]
         joined = trials.merge(pd.concat(parts) if parts else pd.DataFrame(columns=columns), on="run_id")
         return joined.drop(columns="run_id").sort_values(["metric", "arm", "batch_size", "seed", "epoch"])
+
+    @cached_property
+    def ranking(self) -> Ranking:
+        """Which arms are better than which at each batch size, by the seeds that decide."""
+        return ranking(deciding(self.trials, self.looked), self.cells, self.margin / 100)
+
+    @property
+    def answer(self) -> Answer:
+        """The study's answer in words."""
+        return answer(self.ranking, arm_of(self.baseline), self.verdict.gap)
+
+    @property
+    def seeds(self) -> int:
+        """Confirm seeds that the cells were given so far."""
+        return 1 + int(self.confirmed["seed"].max()) if len(self.confirmed) else 0
 
     @property
     def arms(self) -> list[str]:
@@ -98,7 +128,8 @@ class Results:
         nothing = self.elsewhere.iloc[:0]
         return replace(
             self, trials=trials, gaps=gap_table(trials, self.baseline, self.cells),
-            verdict=verdict(trials, self.baseline, self.cells), curves=self.curves.iloc[:0], summaries={}, repeats={},
+            verdict=verdict(deciding(trials, self.looked), self.baseline, self.cells),
+            curves=self.curves.iloc[:0], summaries={}, repeats={},
             confirmed_anywhere=confirmed(trials), readings={}, elsewhere=nothing, _read={}, _readings={},
             reading_name=name,
         )  # fmt: skip
@@ -112,7 +143,7 @@ class Results:
 
 def read(store: Store) -> Results:
     """Everything a report needs. Raises Refused where the store describes no cells or no baseline."""
-    about, everything = store.study(), _trials(store)
+    about, everything, looked = store.study(), _trials(store), store.standing().looked
     repeats, baseline = about.repeats, about.baseline
     cells = tuple(cell for cell in about.cells if CellName.parse(cell).reading == RECORD)
     single = everything[~everything["cell"].isin(repeats)]
@@ -133,7 +164,9 @@ def read(store: Store) -> Results:
         curve_metric=metric,
         curves=store.curves(list(confirm["run_id"]), [metric])[["run_id", "epoch", "value"]],
         gaps=gaps,
-        verdict=verdict(trials, baseline, cells),
+        verdict=verdict(deciding(trials, looked), baseline, cells),
+        margin=about.margin,
+        looked=looked,
         claims=about.claims,
         store=store,
         summaries=summaries,

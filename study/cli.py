@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from study.engine import Machine
     from study.progress import Display
     from study.reports import ReportFiles
-    from study.schema import Study
     from study.spec import Collection, Resources, Spec
     from study.store import Store
     from trainables.data import Splits
@@ -109,7 +108,7 @@ def _run_study(
         spec, directory, machine, tracking_uri, display, storage=storage, readings=readings, take_over=take_over
     )
     if trained(trials := store.trials()):
-        _print_gaps(store.study(), trials)
+        _print_gaps(store, trials, path)
     _print_alarms(store)
     _print_reports(reports)
 
@@ -357,10 +356,13 @@ def _check_slots(slots: int | None) -> None:
         raise Refused("--slots", slots, "at least one trial runs at once", "give 1 or more")
 
 
-def _print_gaps(about: Study, trials: pd.DataFrame) -> None:
+def _print_gaps(store: Store, trials: pd.DataFrame, path: Path) -> None:
+    from study.answer import answer
     from study.cell_name import RECORD, CellName
-    from study.statistics import gap_table, in_reading, verdict
+    from study.ranking import ranking
+    from study.statistics import arm_of, confirmed, deciding, gap_table, in_reading, verdict
 
+    about, looked = store.study(), store.standing().looked
     order = [cell for cell in about.cells if CellName.parse(cell).reading == RECORD]
     trials = in_reading(trials, RECORD)
     rows = gap_table(trials, about.baseline, order)
@@ -387,8 +389,12 @@ def _print_gaps(about: Study, trials: pd.DataFrame) -> None:
             str(row["seeds"]), str(row["diverged"]),
         )  # fmt: skip
     out.show(table)
-    answer = verdict(trials, about.baseline, order)
-    for sentence in (answer.headline, *answer.collapsed):
+    decides = deciding(trials, looked)
+    trend = verdict(decides, about.baseline, order)
+    told = answer(ranking(decides, order, about.margin / 100), arm_of(about.baseline), trend.gap)
+    command = told.command(path, 1 + int(confirmed(trials)["seed"].max()))
+    decide = f"To decide it: {command} ({told.promise})" if command else ""
+    for sentence in filter(None, (told.sentence, told.doubt, decide, trend.headline, *trend.collapsed)):
         out.say(sentence)
 
 

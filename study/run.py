@@ -102,7 +102,9 @@ def run(
         directory.begin(identity)
         store = open_store(spec.name, directory, identity, create=True)
         results = Patience(f"the MLflow store at {store.uri}", passes, display.say)
-        results.retry(lambda: store.describe(Standing(complete=False)))  # before a larger budget is accepted
+        looked = results.retry(lambda: looked_at(directory, spec, store.standing()))
+        # Before a larger budget is accepted.
+        results.retry(lambda: store.describe(Standing(complete=False, looked=looked)))
         directory.accept(spec)
         ledger = Ledger(database or _mended(directory.journal), spec, plan)
         if database is not None:
@@ -143,6 +145,15 @@ def run(
     if not work.complete:
         raise Interrupted
     return store, reports
+
+
+def looked_at(directory: Directory, spec: Spec, standing: Standing) -> int | None:
+    """How many confirm seeds were there to be looked at before the study was given more; None where it never was."""
+    if standing.complete and directory.spec_file.is_file():
+        before = directory.spec().confirm.seeds
+        if before < spec.confirm.seeds:
+            return before
+    return standing.looked
 
 
 def open_shared(name: str, identity: Mapping[str, str]) -> Storage | None:
@@ -308,6 +319,7 @@ def described(spec: Spec, plan: Sequence[Cell], trained_by: Sequence[versions.Ve
         cells=tuple(cell.name for cell in plan if not cell.repeat),
         readings={RECORD: stated(spec)} | {name: dict(flatten(sets)) for name, sets in spec.readings.items()},
         repeats=tuple(cell.name for cell in plan if cell.repeat),
+        margin=spec.confirm.margin,
         unequal=unequal(cell for cell in plan if cell.reading == RECORD),
         spec=spec.dump(),
         versions=tuple(trained_by),

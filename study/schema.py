@@ -149,6 +149,7 @@ class Study(Tags):
     readings: Mapping[str, Any] = field(default_factory=dict, metadata=tag(TABLE))  # what each sets, by leaf path
     repeats: tuple[str, ...] = field(default=(), metadata=tag(NAMES))  # further searches of cells, `sgd~1/32`
     claims: tuple[str, ...] = field(default=(), metadata=tag(NAMES))  # that the report judges, in this order
+    margin: float = field(default=1.0, metadata=tag(NUMBER))  # points of accuracy, within which arms are the same
     unequal: str = field(default="", metadata=tag(TEXT))  # says where arms search spaces of unequal size
     spec: str = field(default="", metadata=tag(TEXT))  # resolved, as YAML
     environment: Mapping[str, Any] = field(default_factory=dict, metadata=tag(TABLE))  # of the last run
@@ -161,11 +162,13 @@ class Standing(Tags):
 
     `complete` is true from the moment when all trials have ended and the report is written, until `study run` finds
     something to do in it; None where no version of format 2 has run it. `busy` is the share of the slots' time that
-    went into training and evaluation.
+    went into training and evaluation. `looked`: so many confirm seeds the cells had when the study was complete, before
+    it was given more.
     """
 
     complete: bool | None = field(default=None, metadata=tag(TRUTH))
     busy: float | None = field(default=None, metadata=tag(NUMBER, "time/busy"))
+    looked: int | None = field(default=None, metadata=tag(WHOLE))
 
 
 # Runs: one a cell, one a trial below it

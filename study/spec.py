@@ -244,6 +244,7 @@ class Confirm(Settings):
     """The confirm phase: each cell's best configuration on fresh seeds, the same ones in every cell."""
 
     seeds: Annotated[int, about("", "training runs of each cell on the test split", ge=1, le=10_000)] = 5
+    margin: Annotated[float, about("points", "test accuracies that differ by no more are the same", gt=0, le=100)] = 1.0
 
 
 SMALLEST_SHARE = 1e-4  # of a GPU, as Ray counts them

@@ -17,7 +17,7 @@ import pandas as pd
 
 from study.cell_name import RECORD, CellName
 from study.collapse import Collapse, collapse, sentences
-from study.intervals import DIFFERENCE, FRACTION, SEEDS, Estimate, interval, simultaneous
+from study.intervals import DIFFERENCE, FRACTION, SEEDS, Estimate, interval
 from trainables.errors import Refused
 
 GAP_COLUMNS = (
@@ -64,6 +64,17 @@ def confirmed(trials: pd.DataFrame) -> pd.DataFrame:
     if "superseded" in trials:
         counts &= trials["superseded"] != "true"
     return trials[counts].drop_duplicates(["cell", "seed"], keep="last")
+
+
+def deciding(trials: pd.DataFrame, looked: int | None) -> pd.DataFrame:
+    """The trials that a verdict may rest on: not the first `looked` confirm seeds, seen before more were asked for.
+
+    Whoever asks for more seeds because of what the first ones gave, and then counts both, is wrong more often than one
+    time in twenty; the new seeds alone are not.
+    """
+    if not looked or "phase" not in trials:
+        return trials
+    return trials[(trials["phase"] != "confirm") | (trials["seed"] >= looked)]
 
 
 def in_reading(trials: pd.DataFrame, reading: str) -> pd.DataFrame:
@@ -136,17 +147,8 @@ def _check_baseline(baseline: str, order: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """An arm against the baseline arm, both at the largest batch size."""
-
-    arm: str
-    gain: Estimate  # test accuracy above the baseline arm's; the intervals of all arms hold together
-    share: float  # of the baseline arm's gap that is won back; NaN unless that gap is above 0 beyond doubt
-
-
-@dataclass(frozen=True)
 class Verdict:
-    """The study's answer: does the baseline arm's gap grow with batch size, and which arms win it back?"""
+    """Does the baseline arm's gap grow with batch size? Which arms win it back, `study.ranking` says."""
 
     arm: str  # the baseline's
     batch_sizes: tuple[int, ...]  # that the trend is taken over
@@ -154,8 +156,7 @@ class Verdict:
     slope: Estimate  # test accuracy of the baseline arm per doubling of the batch size
     largest: int  # batch size
     gap: Estimate  # the baseline cell's test accuracy minus the baseline arm's at the largest batch size
-    comparisons: tuple[Comparison, ...]
-    diverged: tuple[str, ...]  # "sgd/512 (1 of 3)": compared cells that lost confirm seeds
+    diverged: tuple[str, ...]  # "sgd/512 (1 of 3)": cells that lost confirm seeds
     collapses: tuple[Collapse, ...]  # of every cell of the study
 
     @property
@@ -181,7 +182,6 @@ class Verdict:
         lines = [self.headline]
         if self.gap.n:
             lines.append(f"At batch size {self.largest}, {self.arm}'s gap to its baseline is {describe(self.gap)}.")
-        lines += [self._compare(each) for each in self.comparisons]
         if self.left_out:
             lines.append(f"{self.arm} has no complete seed at {_list(self.left_out)}: left out of the trend.")
         if self.diverged:
@@ -196,19 +196,6 @@ class Verdict:
             return ()
         return (f"Far below the cell's other seeds, so that its mean speaks of neither: {'; '.join(cells)}.",)
 
-    def _compare(self, each: Comparison) -> str:
-        rival = f"{self.arm} at batch size {self.largest}"
-        if not each.gain.n:
-            return f"{each.arm} cannot be compared with {rival}: no seed is complete in both."
-        if not each.gain.sign:
-            difference = f"{each.arm} differs from {rival} by {describe(each.gain)}"
-            return f"Undecided with {_seeds(each.gain.n)}: {difference}."
-        if each.gain.sign < 0:
-            return f"{each.arm} is worse than {rival}, by {describe(each.gain)}."
-        if math.isnan(each.share):
-            return f"{each.arm} is better than {rival}, by {describe(each.gain)}."
-        return f"{each.arm} wins back {describe(each.gain)} from {rival}, about {each.share:.0%} of the gap."
-
 
 def verdict(trials: pd.DataFrame, baseline: str, order: Sequence[str]) -> Verdict:
     """The answer that the confirm trials of the cells in `order` give; `baseline` is one of them."""
@@ -221,13 +208,6 @@ def verdict(trials: pd.DataFrame, baseline: str, order: Sequence[str]) -> Verdic
     largest = max(mine)
     loss = paired(test[baseline], test[mine[largest]])
     gap = interval(loss, within=DIFFERENCE) if baseline != mine[largest] else Estimate(math.nan, math.nan, math.nan, 0)
-
-    rivals = [cell for cell in order if batch_size_of(cell) == largest and arm_of(cell) != home]
-    gains = [paired(test[cell], test[mine[largest]]) for cell in rivals]
-    comparisons = tuple(
-        Comparison(arm_of(cell), estimate, _share(gain, loss) if gap.sign > 0 else math.nan)
-        for cell, gain, estimate in zip(rivals, gains, simultaneous(gains, within=DIFFERENCE), strict=True)
-    )
     return Verdict(
         arm=home,
         batch_sizes=tuple(sizes),
@@ -235,8 +215,7 @@ def verdict(trials: pd.DataFrame, baseline: str, order: Sequence[str]) -> Verdic
         slope=interval(per_seed),
         largest=largest,
         gap=gap,
-        comparisons=comparisons,
-        diverged=_diverged(trials, [*mine.values(), *rivals]),
+        diverged=_diverged(trials, order),
         collapses=tuple(collapse(cell, test[cell].dropna()) for cell in order),
     )
 
@@ -246,12 +225,6 @@ def _diverged(trials: pd.DataFrame, cells: Sequence[str]) -> tuple[str, ...]:
     counts = [(cell, tried.loc[tried["cell"] == cell, "status"]) for cell in cells]
     lost = [(cell, int((status == "diverged").sum()), len(status)) for cell, status in counts]
     return tuple(f"{cell} ({diverged} of {tries})" for cell, diverged, tries in lost if diverged)
-
-
-def _share(gain: pd.Series[float], loss: pd.Series[float]) -> float:
-    """Mean gain over mean loss, over the seeds that have both."""
-    common = gain.index.intersection(loss.index)
-    return float(gain[common].mean() / loss[common].mean()) if len(common) else math.nan
 
 
 # Words

@@ -9,8 +9,8 @@ from reports.claims.shared.contrasts import FINAL, GAIN, HOLM, POINTS, deviation
 from reports.claims.shared.evidence import caveats, drawable, seeds
 from reports.figures import epochs
 from reports.figures.figure import Figure
-from reports.numerics.holm import holm
 from reports.results import Results
+from study.holm import holm
 
 PLAIN, DISCARDS = "sgd", "sgd-discard"
 METRIC = "train/accuracy"

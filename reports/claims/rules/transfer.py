@@ -14,10 +14,10 @@ from reports.claims.shared.evidence import caveats, drawable, home, seeds, sizes
 from reports.figures import against, look
 from reports.figures.figure import Figure
 from reports.figures.grid import grid, title
-from reports.numerics.holm import holm
 from reports.results import Results
 from reports.tables.words import ranged
 from study.cell_name import CellName
+from study.holm import holm
 from study.intervals import Estimate, interval
 
 LAYER_WISE = ("lars", "percent_delta", "mclr")

@@ -12,9 +12,9 @@ from reports.claims.shared.contrasts import FINAL, GAIN, HOLM, POINTS, gains, ro
 from reports.claims.shared.evidence import caveats, drawable, seeds
 from reports.figures import effects
 from reports.figures.figure import Figure
-from reports.numerics.holm import holm
 from reports.results import Results
 from reports.tables.words import ranged
+from study.holm import holm
 from study.intervals import Estimate
 
 PLAIN, METRIC = "sgd", "test/accuracy"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from reports.numerics.holm import holm
+from study.holm import holm
 from study.intervals import interval
 
 
