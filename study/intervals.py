@@ -70,12 +70,23 @@ def interval(values: npt.ArrayLike, confidence: float = 0.95, within: Bounds = A
     `within`: what the quantity can be. Between two finite bounds the interval is Student's t on the logit scale (see
     the module), above a lower bound on the logarithmic one, else on the plain one; so it stays within them.
     """
-    sample = np.asarray(values, dtype=np.float64)
-    n = sample.size
-    mean = float(sample.mean()) if n else math.nan
+    return intervals([values], [confidence], within)[0]
+
+
+def intervals(
+    samples: Sequence[npt.ArrayLike], confidences: Sequence[float], within: Bounds = ANYWHERE
+) -> list[Estimate]:
+    """As `interval`, of each sample with its own confidence; thousands at once."""
+    given = [_moments(sample) for sample in samples]
+    freedom = np.array([max(n - 1, 1) for n, _, _ in given])
+    students = stats.t.ppf((1 + np.asarray(confidences, dtype=np.float64)) / 2, freedom)
+    return [_interval(*moments, float(student), within) for moments, student in zip(given, students, strict=True)]
+
+
+def _interval(n: int, mean: float, error: float, student: float, within: Bounds) -> Estimate:
     if n < SEEDS:
         return Estimate(mean, math.nan, math.nan, n)
-    reach = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * _error(sample)
+    reach = student * error
     if reach == 0:
         return Estimate(mean, mean, mean, n)
     centre, slope = _link(mean, within)
@@ -85,20 +96,36 @@ def interval(values: npt.ArrayLike, confidence: float = 0.95, within: Bounds = A
 
 def p_value(values: npt.ArrayLike, within: Bounds = ANYWHERE) -> float:
     """Of the two-sided test of a mean of 0 that rejects where `interval` leaves 0 out; 1 where there is none."""
+    return p_values([values], within)[0]
+
+
+def p_values(samples: Sequence[npt.ArrayLike], within: Bounds = ANYWHERE) -> list[float]:
+    """As `p_value`, of each sample; thousands at once."""
+    given = [_moments(sample) for sample in samples]
+    drawn = intervals(samples, [0.95] * len(given), within)
+    tested = [each.n >= SEEDS and each.high - each.low > SAME for each in drawn]
+    zero = _link(0.0, within)[0]
+    statistics = np.zeros(len(given))
+    for at, (_, mean, error) in enumerate(given):
+        if tested[at]:
+            centre, slope = _link(mean, within)
+            statistics[at] = abs((centre - zero) / (slope * error))
+    freedom = np.array([max(n - 1, 1) for n, _, _ in given])
+    return [float(p) if there else 1.0 for p, there in zip(2 * stats.t.sf(statistics, freedom), tested, strict=True)]
+
+
+def _moments(values: npt.ArrayLike) -> tuple[int, float, float]:
+    """How many values there are, their mean (NaN for none), and its standard error where an interval needs it."""
     sample = np.asarray(values, dtype=np.float64)
-    estimate = interval(sample, within=within)
-    if estimate.n < SEEDS or not estimate.high - estimate.low > SAME:
-        return 1.0
-    centre, slope = _link(estimate.mean, within)
-    statistic = (centre - _link(0.0, within)[0]) / (slope * _error(sample))
-    return float(2 * stats.t.sf(abs(statistic), estimate.n - 1))
+    n = sample.size
+    return n, float(sample.mean()) if n else math.nan, _error(sample) if n >= SEEDS else math.nan
 
 
 def simultaneous(
     samples: Sequence[npt.ArrayLike], confidence: float = 0.95, within: Bounds = ANYWHERE
 ) -> list[Estimate]:
     """One interval a sample, all of them right together with at least this confidence (Bonferroni)."""
-    return [interval(sample, 1 - (1 - confidence) / len(samples), within) for sample in samples]
+    return intervals(samples, [1 - (1 - confidence) / len(samples)] * len(samples), within) if len(samples) else []
 
 
 def _error(sample: npt.NDArray[np.float64]) -> float:

@@ -9,6 +9,7 @@ Accuracies are fractions of 1.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,8 +23,9 @@ from scipy import stats
 
 from study.holm import holm
 from study.intervals import DIFFERENCE, FRACTION, SEEDS, Estimate, interval
-from study.statistics import accuracies, arm_of, batch_size_of, paired
+from study.statistics import accuracies, arm_of, batch_size_of
 
+Sample = npt.NDArray[np.float64]
 Standing = Literal["better", "worse", "same", "undecided"]
 MOST_SEEDS = 10_000  # that a spec may ask for
 
@@ -100,34 +102,51 @@ class Ranking:
 def ranking(trials: pd.DataFrame, cells: Sequence[str], margin: float) -> Ranking:
     """Of the arms in `cells` by the test accuracy of their confirm trials; `margin` as in `Pair`."""
     test = accuracies(trials, cells)
-    here = [cell for cell in cells if test[cell].notna().any()]
-    sizes = sorted({batch_size_of(cell) for cell in here})
-    rivals = [
-        (size, left, right)
-        for size in sizes
-        for left, right in combinations([cell for cell in here if batch_size_of(cell) == size], 2)
-    ]
-    samples = [paired(test[left], test[right]) for _, left, right in rivals]
+    by_size: dict[int, list[str]] = {}
+    for cell in cells:
+        if test[cell].notna().any():
+            by_size.setdefault(batch_size_of(cell), []).append(cell)
+    rivals = [(size, *both) for size in sorted(by_size) for both in combinations(by_size[size], 2)]
+    seeds = {cell: test[cell].to_numpy() for cell in test}
+    samples = [_paired(seeds[left], seeds[right]) for _, left, right in rivals]
     pairs = tuple(
         Pair(size, arm_of(left), arm_of(right), estimate, margin, _spread(sample))
         for (size, left, right), sample, estimate in zip(rivals, samples, holm(samples, within=DIFFERENCE), strict=True)
     )
-    places = [_place(cell, [arm_of(each) for each in here if batch_size_of(each) == batch_size_of(cell)], test, pairs)
-              for cell in here]  # fmt: skip
+    beaten, beats = _counts(pairs)
+    places = [
+        Place(
+            size,
+            arm := arm_of(cell),
+            interval(test[cell].dropna(), within=FRACTION),
+            1 + beaten[size, arm],
+            len(there) - beats[size, arm],
+        )
+        for size, there in sorted(by_size.items())
+        for cell in there
+    ]
     return Ranking(pairs, tuple(sorted(places, key=lambda place: (place.batch_size, -place.accuracy.mean))))
 
 
-def _place(cell: str, arms: Sequence[str], test: pd.DataFrame, pairs: Sequence[Pair]) -> Place:
-    size, arm = batch_size_of(cell), arm_of(cell)
-    mine = [pair if pair.arm == arm else pair.turned
-            for pair in pairs if pair.batch_size == size and arm in (pair.arm, pair.other)]  # fmt: skip
-    standings = [pair.standing for pair in mine]
-    best, worst = 1 + standings.count("worse"), len(arms) - standings.count("better")
-    return Place(size, arm, interval(test[cell].dropna(), within=FRACTION), best, worst)
+def _counts(pairs: Sequence[Pair]) -> tuple[Counter[tuple[int, str]], Counter[tuple[int, str]]]:
+    """By batch size and arm: how many arms are better than it, and how many worse."""
+    beaten: Counter[tuple[int, str]] = Counter()
+    beats: Counter[tuple[int, str]] = Counter()
+    for pair in pairs:
+        for each in (pair, pair.turned):
+            beats[each.batch_size, each.arm] += each.standing == "better"
+            beaten[each.batch_size, each.arm] += each.standing == "worse"
+    return beaten, beats
 
 
-def _spread(sample: pd.Series[float]) -> float:
-    return float(sample.std(ddof=1)) if len(sample) > 1 else math.nan
+def _paired(left: Sample, right: Sample) -> Sample:
+    """`left - right` over the seeds that both hold."""
+    difference = left - right
+    return difference[~np.isnan(difference)]
+
+
+def _spread(sample: Sample) -> float:
+    return float(sample.std(ddof=1)) if sample.size > 1 else math.nan
 
 
 def seeds_wanted(spread: float, margin: float, confidence: float = 0.95) -> int | None:

@@ -140,7 +140,7 @@ def _reading(given: Any) -> Any:
             raise refused.under(f"arms/{arm}") from None
     if "confirm" in given:
         try:
-            reading["confirm"] = Confirm.model_validate(given["confirm"]).model_dump()
+            reading["confirm"] = Seeds.model_validate(given["confirm"]).model_dump()
         except ValidationError as error:
             raise explain(error).under("confirm") from None
         except Refused as refused:
@@ -240,10 +240,15 @@ class Search(Settings):
         return self
 
 
-class Confirm(Settings):
-    """The confirm phase: each cell's best configuration on fresh seeds, the same ones in every cell."""
+class Seeds(Settings):
+    """The fresh seeds on which each cell's best configuration is trained, the same ones in every cell."""
 
     seeds: Annotated[int, about("", "training runs of each cell on the test split", ge=1, le=10_000)] = 5
+
+
+class Confirm(Seeds):
+    """The confirm phase, and what counts as the same where arms are compared by it."""
+
     margin: Annotated[float, about("points", "test accuracies that differ by no more are the same", gt=0, le=100)] = 1.0
 
 

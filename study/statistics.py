@@ -181,7 +181,7 @@ class Verdict:
         """The whole verdict, the headline first."""
         lines = [self.headline]
         if self.gap.n:
-            lines.append(f"At batch size {self.largest}, {self.arm}'s gap to its baseline is {describe(self.gap)}.")
+            lines.append(f"At batch size {self.largest}, {self.arm} {_lost(self.gap)} against its baseline.")
         if self.left_out:
             lines.append(f"{self.arm} has no complete seed at {_list(self.left_out)}: left out of the trend.")
         if self.diverged:
@@ -243,6 +243,12 @@ def describe(estimate: Estimate) -> str:
         return f"{points(estimate.mean)} percentage points ({_seeds(estimate.n)}; an interval needs {SEEDS})"
     ends = f"{points(estimate.low)} to {points(estimate.high)}"
     return f"{points(estimate.mean)} percentage points (95 % interval {ends}, {_seeds(estimate.n)})"
+
+
+def _lost(gap: Estimate) -> str:
+    """A gap as what is lost, or won where accuracy rose: `loses 9.33 percentage points (95 % interval …)`."""
+    verb, side = ("loses", gap) if not gap.mean < 0 else ("wins", Estimate(-gap.mean, -gap.high, -gap.low, gap.n))
+    return f"{verb} {describe(side).removeprefix('+')}"
 
 
 def _seeds(n: int) -> str:

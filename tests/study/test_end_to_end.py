@@ -81,6 +81,14 @@ def of_three_seeds(smoke, tmp_path_factory) -> Path:
     return folder
 
 
+def test_seeds_that_were_looked_at_before_the_top_up_decide_nothing(smoke, of_three_seeds):
+    looked = [Store(default_uri(folder), "smoke").standing().looked for folder in (smoke, of_three_seeds)]
+    assert looked == [None, 2]
+    page = (of_three_seeds / "report" / "index.html").read_text()
+    assert "2 seeds were there to be looked at before more were asked for" in page
+    assert "With 1 seed " in page
+
+
 def on_logits(sample: np.ndarray, low: float, high: float) -> tuple[float, float]:
     """Student's t interval of a mean between `low` and `high`, by the delta method on the logit scale."""
     share = (sample.mean() - low) / (high - low)

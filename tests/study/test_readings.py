@@ -97,6 +97,7 @@ def test_a_run_may_leave_readings_out(asked: str | None, readings: set[str]) -> 
         ({"torch": {"arms": [1]}}, r"readings/torch/arms.*a mapping of arms"),
         ({"torch": {"batch_size": 2}}, r"readings/torch/batch_size.*use batch_sizes"),
         ({"torch": {"confirm": {"seeds": 0}}}, r"readings/torch/confirm/seeds = 0.*greater than or equal to 1"),
+        ({"torch": {"confirm": {"margin": 1}}}, r"readings/torch/confirm/margin"),
         ({"torch": {"confirm": {"seed": 1}}}, r"readings/torch/confirm/seed.*did you mean 'seeds'"),
         ({"record": {"epochs": 2}}, r"readings/record.*a meaning of its own"),
         ({"a/b": {"epochs": 2}}, r"readings/a/b"),

@@ -166,13 +166,14 @@ def test_verdict_by_hand() -> None:
 
     text = " ".join(result.sentences)
     assert result.headline.startswith("The gap grows with batch size: sgd's test accuracy changes by −4.67")
-    assert "At batch size 128, sgd's gap to its baseline is +9.33" in text
+    assert "At batch size 128, sgd loses 9.33 percentage points (95 % interval +7.9" in text
 
 
 def test_verdict_turns_round_with_its_data() -> None:
     trials = frame(confirm("sgd/32", 0.80, 0.83, 0.82), confirm("sgd/128", 0.90, 0.92, 0.91))
     result = verdict(trials, "sgd/32", ["sgd/32", "sgd/128"])
     assert result.trend == "shrinks"
+    assert "At batch size 128, sgd wins 9.33 percentage points (95 % interval +7.9" in " ".join(result.sentences)
 
 
 def test_verdict_says_undecided_and_with_how_many_seeds() -> None:
