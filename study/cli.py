@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,6 +36,24 @@ app = typer.Typer(
 )  # fmt: skip
 out, err = PlainConsole(), PlainConsole(stderr=True)
 
+
+def _print_versions(wanted: bool) -> None:
+    if wanted:
+        from study.versions import installed
+
+        out.say("\n".join(f"{name} {text}" for name, text in installed().items()))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_versions, help="Of this package and its parts.")
+    ] = False,
+) -> None:
+    """What goes before any command."""
+
+
 SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="A YAML file or a built-in name (`study list`).")]
 DirArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A study's directory.")]
 SetOption = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override, KEY as in a/b/c.")]
@@ -53,6 +72,7 @@ StorageOption = Annotated[
 TakeOverOption = Annotated[
     bool, typer.Option("--take-over", help="From another run of it, on whatever machine, dead or alive.")
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="For scripts.")]
 PortOption = Annotated[int, typer.Option("--port", min=1, max=65535, help="On loopback.")]
 
 
@@ -213,26 +233,31 @@ def _check_collection(
 
 
 @app.command()
-def status(dir: DirArgument, as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
-    """Where each cell stands, or each study of a collection."""
+def status(dir: DirArgument, as_json: JsonOption = False) -> None:
+    """Where each cell stands, or each study of a collection, and whether it runs."""
     from study.collection import standing
-    from study.directory import CollectionDirectory, Directory
+    from study.directory import CollectionDirectory, Directory, owner
     from study.progress import counts_table, studies_table
     from study.run import counts
 
     if CollectionDirectory.lies_at(dir):
-        studies = standing(CollectionDirectory(dir))
+        studies, again = standing(CollectionDirectory(dir)), "the command that began it"
         flat = [
             {"study": study, "cell": name, **asdict(n)} for study, each in studies.items() for name, n in each.items()
         ]
         shown = studies_table(studies)
     else:
-        here = counts(Directory(dir))
-        flat, shown = [{"cell": name, **asdict(count)} for name, count in here.items()], counts_table(here)
+        here, again = counts(Directory(dir)), shlex.join(["study", "run", f"{dir}/spec.yaml", "--dir", str(dir)])
+        studies, shown = {"": here}, counts_table(here)
+        flat = [{"cell": name, **asdict(count)} for name, count in here.items()]
     if as_json:
         out.say(json.dumps(flat, indent=2))
-    else:
-        out.show(shown)
+        return
+    out.show(shown)
+    if at_work := owner(dir):
+        out.say(f"at work: {at_work}")
+    elif any(not cells or any(count.left > 0 for count in cells.values()) for cells in studies.values()):
+        out.say(f"stopped before its end; to go on: {again}")
 
 
 @app.command()
@@ -279,10 +304,14 @@ def export(
 
 
 @app.command("list")
-def list_specs() -> None:
+def list_specs(as_json: JsonOption = False) -> None:
     """The built-in specs, each collection's together; * has a small twin (--scale small)."""
     from study.catalogue import catalogue
 
+    if as_json:
+        flat = [{"group": heading, **asdict(entry)} for heading, entries in catalogue() for entry in entries]
+        out.say(json.dumps(flat, indent=2, ensure_ascii=False))
+        return
     rows = Table(box=None, pad_edge=False, show_header=False)
     for heading, entries in catalogue():
         rows.add_row(Text(heading, style="bold"))

@@ -233,13 +233,27 @@ class LockFile:
         self.file = self._open()
 
     def read(self) -> str:
-        number, _, text = self.path.read_text().partition(" ")
-        return text if number == str(self.path.stat().st_ino) else ""
+        return _stated(self.path)
 
     def write(self, text: str) -> None:
         whole = f"{os.fstat(self.file.fileno()).st_ino} {text}".encode().ljust(WHOLE)
         os.pwrite(self.file.fileno(), whole, 0)  # at once: nobody reads a half, nor nothing in between
         self.file.truncate(len(whole))
+
+
+def _stated(lock: Path) -> str:
+    """What the lock file says; nothing where it is a copy."""
+    number, _, text = lock.read_text().partition(" ")
+    return text if number == str(lock.stat().st_ino) else ""
+
+
+def owner(path: Path) -> Owner | None:
+    """Who runs what lies in the directory, by its lock; None for nobody, and for a process here that has ended."""
+    try:
+        stated = Owner.read(_stated(path / ".lock"))
+    except OSError:
+        return None
+    return stated if stated is not None and stated.alive_here is not False else None
 
 
 @contextmanager

@@ -131,7 +131,8 @@ def run(
                 engine.run(work, splits, spec.resources, directory.trials, machine, display.ready)
         work.close()
         if work.busy:
-            display.say(f"slots trained {100 * work.share:.0f} % of the time between start-up and end")
+            share = f"{100 * work.share:.0f} % of the slots' time"
+            display.say(f"training and evaluation took {share}; the rest went into starting, waiting and storing")
             results.retry(lambda: store.describe(Standing(busy=round(work.share, 3))))
         results.retry(lambda: summarise(spec, plan, ledger, store))
         reports = _write_patiently(store, directory, display)

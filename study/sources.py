@@ -194,6 +194,9 @@ def _override(text: str) -> Tree:
             "KEY=VALUE is wanted, the key's parts joined by /",
             "for example --set search/trials=20",
         )
+    if "." in path.partition("/")[0]:
+        rule, meant = "the key's parts are joined by /", f"{path.replace('.', '/')}={value}"
+        raise Refused("--set", text, rule, f"write --set {meant}")
     if path.count("/") >= yaml_core.DEEPEST:
         raise Refused("--set", text, "is nested too deeply", "a spec has some seven levels")
     given = yaml_core.parse(value, f"--set {text}")

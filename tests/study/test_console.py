@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import shutil
@@ -174,3 +175,24 @@ def test_the_live_screen_is_one_line_where_its_table_does_not_fit(width, table):
         view.screen.refresh()
     assert ("first-epoch-long/8192" in written(view.console)) == table
     assert "3/5 trials" in written(view.console)
+
+
+def test_version_says_with_what_a_study_would_run(capsys):
+    said = study(capsys, "--version")
+    assert said.status == 0
+    assert {"python", "torch", "ray", "optuna", "mlflow"} <= {line.split()[0] for line in said.out.splitlines()}
+
+
+def test_the_list_of_specs_is_there_for_scripts(capsys):
+    listed = json.loads(study(capsys, "list", "--json").out)
+    assert {"group", "name", "question", "small"} == set(listed[0])
+    assert "quickstart" in {entry["name"] for entry in listed}
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"), [("search.trials=4", "search/trials=4"), ("base.optimizer/lr=1.5", "base/optimizer/lr=1.5")]
+)
+def test_a_key_with_points_is_refused_with_the_one_that_was_meant(capsys, key, meant):
+    refused = study(capsys, "check", "smoke", "--set", key)
+    assert refused.status == 2
+    assert f"--set = '{key}': the key's parts are joined by /; write --set {meant}" in " ".join(refused.err.split())

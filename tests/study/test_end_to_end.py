@@ -18,7 +18,8 @@ import pytest
 from mlflow import MlflowClient
 from scipy import stats
 
-from study.directory import Directory
+from study.directory import Directory, LockFile
+from study.owner import Owner
 from study.run import counts
 from study.store import Store, default_uri
 from tests.conftest import run_study
@@ -262,7 +263,26 @@ def test_status_counts_each_cell(capsys, smoke):
     assert all((row["done"], row["total"], row["running"], row["failed"]) == (5, 5, 0, 0) for row in rows)
     best = trials(smoke).query("phase == 'search'").groupby("cell")["val/accuracy"].max()
     assert all(row["best"] == best[row["cell"]] for row in rows)
-    assert "sgd/16" in study(capsys, "status", smoke).out
+    said = study(capsys, "status", smoke).out
+    assert "sgd/16" in said
+    assert "at work" not in said
+    assert "to go on" not in said
+
+
+def test_status_of_a_killed_run_says_that_it_stopped_and_how_to_go_on(capsys, smoke, tmp_path):
+    copy = shutil.copytree(smoke, tmp_path / "s p")
+    spec = copy / "spec.yaml"
+    spec.write_text(spec.read_text().replace("seeds: 2", "seeds: 3"))
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    lock = LockFile(copy / ".lock")
+    lock.write(Owner(str(copy), pid=int(dead.stdout)).text)
+    said = study(capsys, "status", copy).out
+    assert f"stopped before its end; to go on: study run '{copy}/spec.yaml' --dir '{copy}'" in said
+    lock.write(Owner(str(copy)).text)  # this very process
+    said = study(capsys, "status", copy).out
+    assert f"at work: process {os.getpid()} on " in said
+    assert "to go on" not in said
+    lock.close()
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
