@@ -72,7 +72,7 @@ def page(
         results=results,
         verdict=results.verdict,
         answer=answer,
-        command=answer.command(directory or Path(results.name), results.seeds),
+        command="" if results.under_way else answer.command(directory or Path(results.name), results.seeds),
         ranked=ranked(results),
         rows=gap.rows(results),
         tuned=tuned(results),

@@ -95,7 +95,12 @@ class Results:
     @property
     def seeds(self) -> int:
         """Confirm seeds that the cells were given so far."""
-        return 1 + int(self.confirmed["seed"].max()) if len(self.confirmed) else 0
+        return int(self.confirmed["seed"].nunique())
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a trial has begun and not ended."""
+        return bool((self.trials["status"] == "running").any())
 
     @property
     def arms(self) -> list[str]:

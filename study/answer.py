@@ -99,7 +99,7 @@ def _doubt(first: Place, pairs: Sequence[Pair]) -> str:
         if arms:
             said.append(words.format(_list(arms), f"{100 * pairs[0].margin:g}"))
     n = min(pair.difference.n for pair in pairs)
-    few = f"; {n} seed{'s' if n > 1 else ''} tell nothing, {SEEDS} are the least" if n < SEEDS else ""
+    few = f"; fewer than {SEEDS} seeds tell nothing" if n < SEEDS else ""
     return f"With {n} seed{'s' if n > 1 else ''} {first.arm} is {'; '.join(said)}{few}."
 
 

@@ -421,7 +421,7 @@ def _print_gaps(store: Store, trials: pd.DataFrame, path: Path) -> None:
     decides = deciding(trials, looked)
     trend = verdict(decides, about.baseline, order)
     told = answer(ranking(decides, order, about.margin / 100), arm_of(about.baseline), trend.gap)
-    command = told.command(path, 1 + int(confirmed(trials)["seed"].max()))
+    command = told.command(path, int(confirmed(trials)["seed"].nunique()))
     decide = f"To decide it: {command} ({told.promise})" if command else ""
     for sentence in filter(None, (told.sentence, told.doubt, decide, trend.headline, *trend.collapsed)):
         out.say(sentence)

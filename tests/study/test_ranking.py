@@ -164,4 +164,4 @@ def test_without_a_complete_seed_there_is_no_answer_yet():
 
 def test_two_seeds_are_said_to_tell_nothing():
     said = answer(ranked(sgd_256=[0.8, 0.81], lars_256=[0.9, 0.92]), "sgd", NONE)
-    assert said.doubt == ("With 2 seeds lars is perhaps no better than sgd; 2 seeds tell nothing, 3 are the least.")
+    assert said.doubt == ("With 2 seeds lars is perhaps no better than sgd; fewer than 3 seeds tell nothing.")
