@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy.typing as npt
 import pandas as pd
 
 from reports.results import Results
 from reports.tables.words import NONE, percent
-from study.collapse import Collapse
+from study.collapse import Collapse, collapse
 from study.intervals import DIFFERENCE, interval
-from study.statistics import accuracies
+from study.statistics import accuracies, paired
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Row:
     opens: bool  # the first row of its arm
     test: str
     gap_batch: str
+    gap_own: str  # to the arm's own cell at its smallest batch size
     gap_train_test: str
     seeds: str  # complete of tried
     search_diverged: str
@@ -36,16 +38,23 @@ def rows(results: Results) -> list[Row]:
     order = {arm: number for number, arm in enumerate(results.arms)}
     table = results.gaps.assign(cell=list(results.cells), order=results.gaps["arm"].map(order))
     table = table.sort_values(["order", "batch_size"])
-    opens = ~table["arm"].duplicated()
-    return [_row(results, cell, bool(first)) for (_, cell), first in zip(table.iterrows(), opens, strict=True)]
+    test = accuracies(results.trials, results.cells)
+    train_test = accuracies(results.trials, results.cells, "gap/train_test")
+    smallest = table.drop_duplicates("arm").set_index("arm")["cell"]
+    rows = []
+    for _, cell in table.iterrows():
+        own = smallest[cell.arm]
+        lost = paired(test[own], test[cell.cell]) if cell.cell != own else []
+        seeds = collapse(cell.cell, test[cell.cell].dropna())
+        rows.append(_row(results, cell, lost, train_test[cell.cell].dropna(), seeds, opens=cell.cell == own))
+    return rows
 
 
-def _row(results: Results, cell: pd.Series, opens: bool) -> Row:
+def _row(
+    results: Results, cell: pd.Series, lost: npt.ArrayLike, train_test: npt.ArrayLike, seeds: Collapse, *, opens: bool
+) -> Row:
     search = results.search[results.search["cell"] == cell.cell]
     confirm = results.confirmed[results.confirmed["cell"] == cell.cell]
-    train_test = interval(
-        accuracies(results.trials, results.cells, "gap/train_test")[cell.cell].dropna(), within=DIFFERENCE
-    )
     return Row(
         cell=cell.cell,
         arm=cell.arm,
@@ -54,12 +63,18 @@ def _row(results: Results, cell: pd.Series, opens: bool) -> Row:
         opens=opens,
         test=percent(cell.test_accuracy, cell.test_low, cell.test_high),
         gap_batch=percent(cell.gap_batch, cell.gap_batch_low, cell.gap_batch_high),
-        gap_train_test=percent(train_test.mean, train_test.low, train_test.high),
+        gap_own=_difference(lost),
+        gap_train_test=_difference(train_test),
         seeds=_of(confirm, "complete"),
         search_diverged=_of(search[search["status"] != "running"], "diverged"),
         confirm_diverged=_of(confirm[confirm["status"] != "running"], "diverged"),
-        collapsed=_collapsed(next(each for each in results.verdict.collapses if each.cell == cell.cell)),
+        collapsed=_collapsed(seeds),
     )
+
+
+def _difference(values: npt.ArrayLike) -> str:
+    estimate = interval(values, within=DIFFERENCE)
+    return percent(estimate.mean, estimate.low, estimate.high)
 
 
 def _collapsed(collapse: Collapse) -> str:

@@ -7,9 +7,11 @@ import math
 import pytest
 
 from reports.results import read
-from reports.tables import environment, gap, missing
+from reports.tables import environment, gap, missing, ranking
+from reports.tables.ranking import ranked
 from reports.tables.tuned import tuned
 from reports.tables.words import percent, value
+from study.statistics import accuracies
 from study.store import Store
 
 
@@ -43,6 +45,32 @@ def test_gap_rows_count_seeds_and_divergences(stores: dict[str, Store]) -> None:
     assert (dead.test, dead.gap_batch, dead.search_diverged, dead.confirm_diverged) == ("–", "–", "3 of 3", "–")
     assert (unlucky.collapsed, dead.collapsed) == ("0 (≤ 78 %)", "–")
     assert rows["sgd/32"].gap_train_test == "4.00"
+    assert rows["sgd/512"].gap_own == rows["sgd/512"].gap_batch  # the baseline is its smallest
+    assert [rows[cell].gap_own for cell in ("sgd/32", "lars/32", "mclr/128")] == ["–", "–", "–"]
+    test = accuracies(read(stores["whole"]).trials, ["lars/32", "lars/128"])
+    assert rows["lars/128"].gap_own.startswith(f"{100 * (test['lars/32'] - test['lars/128']).mean():.2f} [")
+
+
+def test_every_batch_size_is_ranked_from_the_largest_on(stores: dict[str, Store]) -> None:
+    tables = ranked(read(stores["whole"]))
+    assert [table.batch_size for table in tables] == [512, 128, 32]
+    small = tables[-1]
+    assert small.others == tuple(row.arm for row in small.rows) == ("sgd", "lars", "mclr")
+    for at, row in enumerate(small.rows):
+        assert row.against[at] is None
+    last, first = small.rows[-1].against[0], small.rows[0].against[-1]
+    assert (last.standing, first.standing) == ("worse", "better")
+    assert first.text.startswith("+3.05 [")
+    assert last.text.startswith("−3.05 [")
+    assert ranked(read(stores["one-cell"])) == []
+    assert ranked(read(stores["not-begun"])) == []
+
+
+def test_of_many_arms_each_is_compared_with_the_first_alone(
+    stores: dict[str, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranking, "MOST_ARMS", 2)
+    assert [table.others for table in ranked(read(stores["whole"]))] == [("lars",), ("lars", "sgd"), ("sgd",)]
 
 
 def test_tuned_values_are_what_the_confirm_trials_ran_with(stores: dict[str, Store]) -> None:
