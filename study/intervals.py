@@ -79,7 +79,7 @@ def intervals(
     """As `interval`, of each sample with its own confidence; thousands at once."""
     given = [_moments(sample) for sample in samples]
     freedom = np.array([max(n - 1, 1) for n, _, _ in given])
-    students = stats.t.ppf((1 + np.asarray(confidences, dtype=np.float64)) / 2, freedom)
+    students = np.asarray(stats.t.ppf((1 + np.asarray(confidences, dtype=np.float64)) / 2, freedom))
     return [_interval(*moments, float(student), within) for moments, student in zip(given, students, strict=True)]
 
 
@@ -111,7 +111,8 @@ def p_values(samples: Sequence[npt.ArrayLike], within: Bounds = ANYWHERE) -> lis
             centre, slope = _link(mean, within)
             statistics[at] = abs((centre - zero) / (slope * error))
     freedom = np.array([max(n - 1, 1) for n, _, _ in given])
-    return [float(p) if there else 1.0 for p, there in zip(2 * stats.t.sf(statistics, freedom), tested, strict=True)]
+    found = np.asarray(2 * stats.t.sf(statistics, freedom))
+    return [float(p) if there else 1.0 for p, there in zip(found, tested, strict=True)]
 
 
 def _moments(values: npt.ArrayLike) -> tuple[int, float, float]:

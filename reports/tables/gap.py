@@ -44,7 +44,7 @@ def rows(results: Results) -> list[Row]:
     rows = []
     for _, cell in table.iterrows():
         own = smallest[cell.arm]
-        lost = paired(test[own], test[cell.cell]) if cell.cell != own else []
+        lost: npt.ArrayLike = paired(test[own], test[cell.cell]) if cell.cell != own else []
         seeds = collapse(cell.cell, test[cell.cell].dropna())
         rows.append(_row(results, cell, lost, train_test[cell.cell].dropna(), seeds, opens=cell.cell == own))
     return rows
