@@ -130,7 +130,9 @@ def simultaneous(
 
 
 def _error(sample: npt.NDArray[np.float64]) -> float:
-    """The mean's standard error; 0 where all values are the same but for rounding."""
+    """The mean's standard error; 0 where all values are the same but for rounding, NaN where one is not finite."""
+    if not np.isfinite(sample).all():
+        return math.nan
     if np.ptp(sample) <= 1e-12 * max(1.0, float(np.abs(sample).max())):
         return 0.0
     return float(sample.std(ddof=1) / math.sqrt(sample.size))

@@ -132,3 +132,9 @@ def test_equal_seeds_have_an_interval_of_no_width_even_where_rounding_says_other
     found = interval([0.1 + 0.2, 0.3, 0.3], within=FRACTION)
     assert found.low == found.mean == found.high
     assert interval([1.0, 1.0, 1.0], within=FRACTION) == Estimate(1.0, 1.0, 1.0, 3)
+
+
+@pytest.mark.parametrize("values", [[-math.inf, 0.1, 0.2], [-math.inf] * 3, [math.inf, 1.0, 2.0], [math.nan, 1.0, 2.0]])
+def test_the_mean_of_what_is_not_finite_has_no_interval(values: list[float]) -> None:
+    estimate = interval(values)
+    assert (math.isnan(estimate.low), math.isnan(estimate.high), estimate.sign, p_value(values)) == (True, True, 0, 1.0)

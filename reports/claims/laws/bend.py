@@ -84,7 +84,8 @@ class Measured:
         """By how many % the corrected law is off, mean over seeds, at each batch size held out of its fit."""
         sizes = list(self.forecast.held_out)
         ratios = (self.forecast.corrected[sizes] / self.forecast.measured[sizes]).dropna()
-        each = simultaneous(list(np.log(ratios.to_numpy()).T))
+        with np.errstate(divide="ignore", invalid="ignore"):  # a fit without μ predicts 0 for the full set: -100 %
+            each = simultaneous(list(np.log(ratios.to_numpy()).T))
         return {size: estimate.through(_percent) for size, estimate in zip(sizes, each, strict=True)}
 
     def worst(self) -> tuple[int, Estimate]:

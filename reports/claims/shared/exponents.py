@@ -184,7 +184,8 @@ class Forecast:
 
 def _ends(column: pd.Series, law: str) -> tuple[float, float, float]:
     """Geometric mean and interval over seeds, as the axes and the slopes are logarithmic; laws have no intervals."""
-    estimate = interval(np.log(column.dropna())).through(math.exp)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a law may predict 0 for the full set
+        estimate = interval(np.log(column.dropna())).through(math.exp)
     if law != laws.MEASURED:
         return estimate.mean, math.nan, math.nan
     return estimate.mean, estimate.low, estimate.high
