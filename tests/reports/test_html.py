@@ -86,6 +86,12 @@ def test_the_page_says_what_the_study_found(report: Path, stores: dict[str, Stor
     text = html.unescape((report / "index.html").read_text(encoding="utf-8"))
     results = read(stores["whole"])
     assert results.question in text
+    answer = results.answer
+    assert (
+        text.index(answer.sentence) < text.index('id="accuracy"') < text.index('id="gap-table"') < text.index("ranking")
+    )
+    assert answer.doubt in text
+    assert "To decide it" not in text  # a trial still runs
     assert results.verdict.trend == "grows"
     assert all(sentence in text for sentence in results.verdict.sentences)
     base = results.gaps.iloc[0]
@@ -94,6 +100,16 @@ def test_the_page_says_what_the_study_found(report: Path, stores: dict[str, Stor
     assert "mclr/128: every search trial diverged" in text
     assert "lars/512: 1 running; 2 of 3 confirm seeds have ended" in text
     assert text.count("<script") == 2  # one library and one list of charts, however many charts
+
+
+def test_a_study_that_leaves_something_open_names_the_command_that_decides(
+    stores: dict[str, Store], tmp_path: Path
+) -> None:
+    write(stores["fixed"], tmp_path / "s t" / "report")
+    text = html.unescape((tmp_path / "s t" / "report" / "index.html").read_text(encoding="utf-8"))
+    again = f"study run '{tmp_path}/s t/spec.yaml' --dir '{tmp_path}/s t' --set confirm/seeds=5"
+    assert f"To decide it: <code>{again}</code>" in text
+    assert "3 seeds are the fewest that show their own spread" in text
 
 
 @needs_chromium
