@@ -75,7 +75,7 @@ SET = [
     ("first epoch too large", "arms/sgd/trick/first_epoch={batch_size: 999, lr: 0.1}", r"batch_size = 999: the training split has 180 images"),
     ("a GPU where there is none", "base/device=cuda", r"device = 'cuda': torch sees no GPU here"),
     ("no equals sign", "search.trials", r"--set = 'search\.trials': KEY=VALUE is wanted"),
-    ("dots for slashes", "search.trials=3", r"search\.trials = 3: unknown key"),
+    ("dots for slashes", "search.trials=3", r"parts are joined by /; write --set search/trials=3"),
     ("arm without optimizer", "arms/extra={model: {name: alexnet}}", r"arms/extra/optimizer/name = None: an arm has an optimizer"),
     ("unknown sampler", "search/sampler=annealing", r"search/sampler/name = 'annealing': none of the samplers is called so; known: cmaes, gp, grid, qmc"),
 ]  # fmt: skip
