@@ -307,7 +307,7 @@ def section_5_2(how: str) -> World:
             factor = 1 + (shrink - 1) * min(1, (epoch - 1) / 3) * (arm == "sgd-warmup")
             factor *= math.exp(noise * draw.normal())
             rows.append({f"probe/curvature_radius/gnb/{layer}": 30 * math.exp(factor * (at - 2.5)) for at, layer in
-                         enumerate((*LAYERS, "all"))})  # fmt: skip
+                         enumerate(LAYERS)})  # fmt: skip
         return rows
 
     warm = {"schedule/warmup_epochs": 2.5}

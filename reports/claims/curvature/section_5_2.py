@@ -8,7 +8,7 @@ import pandas as pd
 
 from reports.claims.curvature.figure_2 import ESTIMATE, PREFIX, radii
 from reports.claims.shared.claim import Claim, Judgement, Missing, Part, below
-from reports.claims.shared.evidence import caveats, drawable, in_order, seeds
+from reports.claims.shared.evidence import caveats, drawable, in_order, layers, seeds
 from reports.figures import epochs
 from reports.figures.figure import Figure
 from reports.results import Results
@@ -30,7 +30,8 @@ def after(results: Results) -> int:
 
 def final(results: Results) -> int:
     """The last epoch whose first step was measured; raises Missing where it does not come after the warm-up."""
-    measured = results.history([f"{PREFIX}{ESTIMATE}/all"])
+    prefix = f"{PREFIX}{ESTIMATE}/"
+    measured = results.history([f"{prefix}{layers(results, prefix)[0]}"])
     epochs_ = measured[measured["arm"] == WARM]["epoch"]
     if epochs_.empty or epochs_.max() < after(results):
         raise Missing(f"no radius of {WARM} was measured after its warm-up")
