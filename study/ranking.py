@@ -46,13 +46,12 @@ class Pair:
         """Of `arm` against `other`: beyond doubt better or worse, the same to within the margin, or undecided."""
         if self.difference.sign:
             return "better" if self.difference.sign > 0 else "worse"
-        within = self.difference.low >= -self.margin and self.difference.high <= self.margin  # NaN is in no margin
-        return "same" if within else "undecided"
+        return "same" if self.small else "undecided"
 
     @property
     def small(self) -> bool:
         """Whether the two differ by no more than the margin, although they may differ beyond doubt."""
-        return self.difference.low >= -self.margin and self.difference.high <= self.margin
+        return self.difference.low >= -self.margin and self.difference.high <= self.margin  # NaN is in no margin
 
     @property
     def turned(self) -> Pair:
