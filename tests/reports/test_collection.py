@@ -132,7 +132,7 @@ def test_a_study_of_one_epoch_shows_its_claims_alone(made: dict[str, Store], tmp
     write_study(made["figure-9"], tmp_path)
     text = words(tmp_path / "index.html")
     assert 'id="claim-figure-9"' in text
-    assert "gap-table" not in text
+    assert 'id="gap-table"' not in text  # the style names it too
     assert "Environment" in text
 
 
