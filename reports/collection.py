@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from reports.figures.drawn import Drawn
 from reports.html import render
 from reports.results import read
-from reports.sections import Drawing, Section, in_order, judged, save_drawn, sketched, unknown, verdicts
+from reports.sections import Drawing, Section, in_order, judged, save_drawn, sheet, sketched, unknown, verdicts
 from reports.tables import environment, missing
+from reports.tables.sheet import save_sheets
 from study.reports import ReportFiles
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def write(stores: Mapping[str, Store], sketches: Sequence[str], title: str, ques
     out.mkdir(parents=True, exist_ok=True)
     table = out / "verdicts.csv"
     verdicts(sections).to_csv(table, index=False)
+    save_sheets([sheet(sections)], out)
     charts: list[Drawn | Drawing] = [*(chart for section in sections for chart in section.charts), *drawn]
     save_drawn(charts, out)
     text = render(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,12 @@ from reports.drawing import FORMS, library
 from reports.figures import FIGURES
 from reports.figures.drawn import Drawn, draw
 from reports.results import Results, read
-from reports.sections import Drawing, Section, judged, save_drawn, sketched, unknown, verdicts
-from reports.tables import environment, gap, missing
+from reports.sections import Drawing, Section, judged, save_drawn, scale, sheet, sketched, unknown, verdicts
+from reports.tables import environment, gap, missing, tuned
+from reports.tables import searched as search
 from reports.tables.ranking import ranked
 from reports.tables.searched import lucky, pruning, searched, untried
-from reports.tables.tuned import tuned
+from reports.tables.sheet import Sheet, save_sheets
 from study.reports import ReportFiles
 
 if TYPE_CHECKING:
@@ -35,19 +37,33 @@ def write(store: Store, out: Path) -> ReportFiles:
     table = out / "verdicts.csv" if sections else None
     if table:
         verdicts(sections).to_csv(table, index=False)
+        save_sheets([sheet(sections)], out)
     drawn = figures(results, sections)
+    if usual(results, sections):
+        save_sheets(sheets(results), out)
     save_drawn([*(chart for section in sections for chart in section.charts), *sketches, *drawn], out)
     index = out / "index.html"
     index.write_text(page(results, drawn, sections, sketches, out.resolve().parent), encoding="utf-8")
     return ReportFiles(index, table)
 
 
-def figures(results: Results, sections: list[Section] | None = None) -> list[Drawn]:
-    """Every figure of the page, but those that only some studies have and those that a claim has drawn.
+def usual(results: Results, sections: Sequence[Section]) -> bool:
+    """Whether the page has more than claims: a study that judges them by the start of training alone has no gaps."""
+    return results.trained or not sections
 
-    A study that judges claims by the start of training alone has no others.
-    """
-    if sections and not results.trained:
+
+def sheets(results: Results) -> list[Sheet]:
+    """The tables of the page, but that of verdicts."""
+    rows, found, values = gap.rows(results), searched(results), tuned.tuned(results)
+    tables = [gap.sheet(results, rows), *(each.sheet for each in ranked(results))]
+    if values.keys:
+        tables.append(tuned.sheet(values, rows))
+    return [*tables, search.sheet(found)] if found else tables
+
+
+def figures(results: Results, sections: list[Section] | None = None) -> list[Drawn]:
+    """Every figure of the page, but those that only some studies have and those that a claim has drawn."""
+    if not usual(results, sections or []):
         return []
     claimed = {section.claim.figure.chart for section in sections or []}
     drawn = [draw(figure, results) for figure in FIGURES if figure.chart not in claimed]
@@ -66,6 +82,7 @@ def page(
     `directory`: the study's, for the commands that the page names.
     """
     sections, sketches, answer = sections or [], sketches or [], results.answer
+    tables = {each.name: each for each in sheets(results)} if usual(results, sections) else {}
     return render(
         "page.html.j2",
         [*drawn, *(chart for section in sections for chart in section.charts), *sketches],
@@ -73,10 +90,8 @@ def page(
         verdict=results.verdict,
         answer=answer,
         command="" if results.under_way else answer.command(directory or Path(results.name), results.seeds),
-        ranked=ranked(results),
-        rows=gap.rows(results),
-        tuned=tuned(results),
-        searched=searched(results),
+        sheets=tables,
+        rankings=[each for name, each in tables.items() if name.startswith("ranking-")],
         pruning=pruning(searched(results)),
         untried=untried(searched(results)),
         lucky=lucky(results),
@@ -84,7 +99,8 @@ def page(
         drawn=drawn,
         sections=sections,
         sketches=sketches,
-        usual=results.trained or not sections,
+        usual=usual(results, sections),
+        scale=scale(results),
         environment=environment.facts(results),
     )
 
@@ -99,6 +115,7 @@ def render(template: str, charts: list[Drawn | Drawing], **content: object) -> s
     return templates.get_template(template).render(
         **content,
         forms=FORMS,
+        script=Markup((Path(__file__).parent / "page.js").read_text(encoding="utf-8")),
         style=Markup((Path(__file__).parent / "page.css").read_text(encoding="utf-8")),
         library=Markup(library()) if specs else "",
         specs=Markup(_script(specs)),

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from study.answer import Answer, answer
 from study.cell_name import RECORD, CellName
-from study.ranking import Ranking, ranking
+from study.findings import Findings
 from study.schema import Summary
-from study.statistics import (
-    Verdict,
-    arm_of,
-    batch_size_of,
-    confirmed,
-    deciding,
-    gap_table,
-    in_reading,
-    trained,
-    verdict,
-)
+from study.statistics import arm_of, batch_size_of, confirmed, in_reading, trained
 from study.versions import changes, recorded
 
 if TYPE_CHECKING:
@@ -32,21 +20,16 @@ if TYPE_CHECKING:
 TRIAL_COLUMNS = ("run_id", "cell", "arm", "batch_size", "phase", "seed", "status")
 
 
-@dataclass(frozen=True)
-class Results:
-    """A study as far as it has come."""
+@dataclass(frozen=True, kw_only=True)
+class Results(Findings):
+    """A study as far as it has come; `trials` have at least TRIAL_COLUMNS."""
 
     name: str
     question: str
-    baseline: str  # a cell
-    cells: tuple[str, ...]  # as the spec orders them, also those that nothing has run in
     environment: dict[str, Any]  # of the last run; of a package whose version changed, all of them
-    trials: pd.DataFrame  # a row a trial, at least TRIAL_COLUMNS
     searched: dict[str, tuple[str, ...]]  # cell → the keys its search tunes
     curve_metric: str  # the accuracy that `curves` follows
     curves: pd.DataFrame  # run_id, epoch, value of the confirm trials
-    gaps: pd.DataFrame  # study.statistics.gap_table, of all seeds
-    verdict: Verdict  # by the seeds that decide
     claims: tuple[str, ...] = ()  # that the study is to judge
     summaries: dict[str, Summary] = field(default_factory=dict)  # of the cells that were begun
     repeats: dict[str, tuple[str, ...]] = field(default_factory=dict)  # cell → further searches of it
@@ -55,9 +38,8 @@ class Results:
     stated: Mapping[str, Any] = field(default_factory=dict)  # what the reading of record has in their place
     elsewhere: pd.DataFrame = field(default_factory=pd.DataFrame)  # the trials of the other readings
     reading_name: str = RECORD  # the reading whose trials these are
+    spec: str = ""  # resolved, as YAML
     unequal: str = ""  # says where arms search spaces of unequal size
-    margin: float = 1.0  # points of accuracy; arms that differ by no more are the same
-    looked: int | None = None  # confirm seeds that were there before more were asked for, and decide nothing
     store: Store | None = None  # to read further histories from
     _read: dict[str, pd.DataFrame] = field(default_factory=dict)  # histories by metric, once read
     _readings: dict[str, Results] = field(default_factory=dict)  # the other readings by name, once made
@@ -82,21 +64,6 @@ class Results:
         joined = trials.merge(pd.concat(parts) if parts else pd.DataFrame(columns=columns), on="run_id")
         return joined.drop(columns="run_id").sort_values(["metric", "arm", "batch_size", "seed", "epoch"])
 
-    @cached_property
-    def ranking(self) -> Ranking:
-        """Which arms are better than which at each batch size, by the seeds that decide."""
-        return ranking(deciding(self.trials, self.looked), self.cells, self.margin / 100)
-
-    @property
-    def answer(self) -> Answer:
-        """The study's answer in words."""
-        return answer(self.ranking, arm_of(self.baseline), self.verdict.gap)
-
-    @property
-    def seeds(self) -> int:
-        """Confirm seeds that the cells were given so far."""
-        return int(self.confirmed["seed"].nunique())
-
     @property
     def under_way(self) -> bool:
         """Whether a trial has begun and not ended."""
@@ -113,11 +80,6 @@ class Results:
         return sorted(set(map(batch_size_of, self.cells)))
 
     @property
-    def confirmed(self) -> pd.DataFrame:
-        """The confirm trials that count."""
-        return confirmed(self.trials)
-
-    @property
     def search(self) -> pd.DataFrame:
         """The search trials."""
         return self.trials[self.trials["phase"] == "search"]
@@ -132,9 +94,7 @@ class Results:
         trials = in_reading(self.elsewhere, name)
         nothing = self.elsewhere.iloc[:0]
         return replace(
-            self, trials=trials, gaps=gap_table(trials, self.baseline, self.cells),
-            verdict=verdict(deciding(trials, self.looked), self.baseline, self.cells),
-            curves=self.curves.iloc[:0], summaries={}, repeats={},
+            self, trials=trials, curves=self.curves.iloc[:0], summaries={}, repeats={},
             confirmed_anywhere=confirmed(trials), readings={}, elsewhere=nothing, _read={}, _readings={},
             reading_name=name,
         )  # fmt: skip
@@ -148,13 +108,12 @@ class Results:
 
 def read(store: Store) -> Results:
     """Everything a report needs. Raises Refused where the store describes no cells or no baseline."""
-    about, everything, looked = store.study(), _trials(store), store.standing().looked
+    about, everything = store.study(), _trials(store)
     repeats, baseline = about.repeats, about.baseline
     cells = tuple(cell for cell in about.cells if CellName.parse(cell).reading == RECORD)
     single = everything[~everything["cell"].isin(repeats)]
     trials = in_reading(single, RECORD)
     summaries = store.summaries()
-    gaps = gap_table(trials, baseline, cells)
     confirm = confirmed(trials)
     validated = "val/accuracy" in confirm and bool(confirm["val/accuracy"].notna().any())
     metric = "val/accuracy" if validated else "train/accuracy"
@@ -168,13 +127,12 @@ def read(store: Store) -> Results:
         searched={cell: summary.run.searched for cell, summary in summaries.items()},
         curve_metric=metric,
         curves=store.curves(list(confirm["run_id"]), [metric])[["run_id", "epoch", "value"]],
-        gaps=gaps,
-        verdict=verdict(deciding(trials, looked), baseline, cells),
         margin=about.margin,
-        looked=looked,
+        looked=store.standing().looked,
         claims=about.claims,
         store=store,
         summaries=summaries,
+        spec=about.spec,
         unequal=about.unequal,
         repeats=_repeats(repeats),
         confirmed_anywhere=confirmed(everything),

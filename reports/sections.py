@@ -19,7 +19,8 @@ from reports.figures.figure import Figure
 from reports.readings import InReading, choices, dependence, standing
 from reports.readings import judged as in_readings
 from reports.results import Results
-from reports.tables.words import ranged, value
+from reports.tables.sheet import Column, Sheet
+from reports.tables.words import NONE, ranged, value
 
 VERDICT_COLUMNS = ("claim", "status", "effect", "low", "high", "unit", "seeds", "reading")
 
@@ -183,6 +184,24 @@ def verdicts(sections: Sequence[Section]) -> pd.DataFrame:
         for name, one in judged
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
+
+
+def sheet(sections: Sequence[Section]) -> Sheet:
+    """The table of verdicts, to paste."""
+    return Sheet(
+        "verdicts",
+        "Verdicts at this scale, with this many seeds. Effects with 95 % intervals.",
+        (
+            Column("figure", number=False), Column("claim", number=False), Column("verdict", number=False),
+            Column("effect"), Column("unit", number=False), Column("seeds"),
+            Column("what else it depends on", number=False),
+        ),
+        tuple(
+            (each.label, each.claim.title, each.judgement.status, each.effect, each.judgement.unit,
+             str(each.judgement.effect.n), each.standing or NONE)
+            for each in sections
+        ),
+    )  # fmt: skip
 
 
 def save_drawn(drawn: Iterable[Drawn | Drawing], out: Path) -> None:

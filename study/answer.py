@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from study.intervals import SEEDS, Estimate
-from study.ranking import MOST_SEEDS, Pair, Place, Ranking, seeds_wanted
+from study.ranking import Pair, Place, Ranking, reach, seeds_wanted
+from study.seeds import SEARCH_SEEDS
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Answer:
 
     def command(self, directory: Path, given: int) -> str:
         """What gives the study in `directory` the seeds that decide, beside the `given` ones; empty for none."""
-        if self.seeds is None or given + self.seeds > MOST_SEEDS:
+        if self.seeds is None or given + self.seeds > SEARCH_SEEDS:
             return ""
         seeds = f"confirm/seeds={given + self.seeds}"
         return shlex.join(["study", "run", str(directory / "spec.yaml"), "--dir", str(directory), "--set", seeds])
@@ -61,7 +62,12 @@ def _more(pairs: Sequence[Pair], compared: int) -> tuple[int | None, str]:
         return None, ""
     margin = 100 * left[0].margin
     unit = "point" if margin == 1 else "points"
-    return most, f"{most} new seeds narrow what is open to ± {margin:g} {unit}, and they alone decide then"
+    told = f"{most} new seeds narrow what is open to ± {margin:g} {unit}, and they alone decide then"
+    few = 2 * max(SEEDS, *(pair.difference.n for pair in left))
+    if most <= few:
+        return most, told
+    ends = max(reach(pair.spread, few, 1 - 0.05 / compared) for pair in left)
+    return most, f"{told}; {few}, to ± {100 * ends:.1f}"
 
 
 def _best(first: Place, places: Sequence[Place]) -> str:

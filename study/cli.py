@@ -386,15 +386,18 @@ def _check_slots(slots: int | None) -> None:
 
 
 def _print_gaps(store: Store, trials: pd.DataFrame, path: Path) -> None:
-    from study.answer import answer
     from study.cell_name import RECORD, CellName
-    from study.ranking import ranking
-    from study.statistics import arm_of, confirmed, deciding, gap_table, in_reading, verdict
+    from study.findings import Findings
+    from study.statistics import in_reading
 
-    about, looked = store.study(), store.standing().looked
-    order = [cell for cell in about.cells if CellName.parse(cell).reading == RECORD]
-    trials = in_reading(trials, RECORD)
-    rows = gap_table(trials, about.baseline, order)
+    about = store.study()
+    found = Findings(
+        trials=in_reading(trials, RECORD),
+        cells=tuple(cell for cell in about.cells if CellName.parse(cell).reading == RECORD),
+        baseline=about.baseline,
+        margin=about.margin,
+        looked=store.standing().looked,
+    )
     table = Table(
         box=None,
         pad_edge=False,
@@ -411,17 +414,15 @@ def _print_gaps(store: Store, trials: pd.DataFrame, path: Path) -> None:
         "diverged",
     ):
         table.add_column(title, justify="left" if title == "arm" else "right")
-    for row in rows.to_dict("records"):
+    for row in found.gaps.to_dict("records"):
         table.add_row(
             row["arm"], str(row["batch_size"]), _interval(row["test_accuracy"], row["test_low"], row["test_high"]),
             _interval(row["gap_batch"], row["gap_batch_low"], row["gap_batch_high"]), _percent(row["gap_train_test"]),
             str(row["seeds"]), str(row["diverged"]),
         )  # fmt: skip
     out.show(table)
-    decides = deciding(trials, looked)
-    trend = verdict(decides, about.baseline, order)
-    told = answer(ranking(decides, order, about.margin / 100), arm_of(about.baseline), trend.gap)
-    command = told.command(path, int(confirmed(trials)["seed"].nunique()))
+    told, trend = found.answer, found.verdict
+    command = told.command(path, found.seeds)
     decide = f"To decide it: {command} ({told.promise})" if command else ""
     for sentence in filter(None, (told.sentence, told.doubt, decide, trend.headline, *trend.collapsed)):
         out.say(sentence)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from search_spaces import Choice, Float, Range, spaces
 from study.cell_name import RECORD, CellName
 from study.scaling import Scaled, is_scaled, scaled, whole
+from study.seeds import SEARCH_SEEDS
 from study.spec import Spec
 from study.transfer import KEY, Source
 from trainables.config import TrialConfig, flatten, merge, unflatten
@@ -23,7 +24,6 @@ from trainables.train import METRICS, check_batch_sizes
 
 Phase = Literal["search", "confirm"]
 MOST_COMBINATIONS = 10_000
-SEARCH_SEEDS = 10_000  # Confirm trials take training seeds below this, search trials from here on.
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,11 @@ from scipy import stats
 
 from study.holm import holm
 from study.intervals import DIFFERENCE, FRACTION, SEEDS, Estimate, interval
+from study.seeds import SEARCH_SEEDS
 from study.statistics import accuracies, arm_of, batch_size_of
 
 Sample = npt.NDArray[np.float64]
 Standing = Literal["better", "worse", "same", "undecided"]
-MOST_SEEDS = 10_000  # that a spec may ask for
 
 
 @dataclass(frozen=True)
@@ -153,11 +153,16 @@ def seeds_wanted(spread: float, margin: float, confidence: float = 0.95) -> int 
 
     Student's t, t(n - 1) · spread / √n ≤ margin: then the difference is beyond doubt larger than 0, smaller than the
     margin, or both. Precision, not power, so that nothing hangs on the difference seen so far (Kelley and Maxwell 2003,
-    Psychological Methods 8(3)). None where more than MOST_SEEDS would be wanted, or the spread is unknown.
+    Psychological Methods 8(3)). None where more than SEARCH_SEEDS would be wanted, or the spread is unknown.
     """
     if not (math.isfinite(spread) and margin > 0):
         return None
-    n: npt.NDArray[np.int64] = np.arange(SEEDS, MOST_SEEDS + 1)
-    reach = stats.t.ppf((1 + confidence) / 2, n - 1) * spread / np.sqrt(n)
-    enough = n[reach <= margin]
+    n: npt.NDArray[np.int64] = np.arange(SEEDS, SEARCH_SEEDS + 1)
+    enough = n[reach(spread, n, confidence) <= margin]
     return int(enough[0]) if enough.size else None
+
+
+def reach(spread: float, seeds: npt.ArrayLike, confidence: float = 0.95) -> Sample:
+    """Half of what an interval of the mean of so many differences spans, at this `spread` from seed to seed."""
+    n = np.asarray(seeds)
+    return np.asarray(stats.t.ppf((1 + confidence) / 2, n - 1) * spread / np.sqrt(n))

@@ -20,6 +20,7 @@ from study import sources, transfer, yaml_core
 from study.cell_name import RECORD, CellName
 from study.pruners import NoPruner, Pruner, pruners
 from study.samplers import TPE, Sampler, samplers
+from study.seeds import SEARCH_SEEDS
 from study.sources import find
 from trainables.config import MOST_CORES, TrialConfig
 from trainables.errors import Refused, explain, masked
@@ -243,7 +244,7 @@ class Search(Settings):
 class Seeds(Settings):
     """The fresh seeds on which each cell's best configuration is trained, the same ones in every cell."""
 
-    seeds: Annotated[int, about("", "training runs of each cell on the test split", ge=1, le=10_000)] = 5
+    seeds: Annotated[int, about("", "training runs of each cell on the test split", ge=1, le=SEARCH_SEEDS)] = 5
 
 
 class Confirm(Seeds):

@@ -118,7 +118,7 @@ def gap_table(trials: pd.DataFrame, baseline: str, order: Sequence[str]) -> pd.D
     seeds, with the 95 % intervals of `study.intervals`. `gap_batch` is the baseline cell's test accuracy minus this
     cell's, seed by seed.
     """
-    _check_baseline(baseline, order)
+    check_baseline(baseline, order)
     tried, test = confirmed(trials), accuracies(trials, order)
     train_test = accuracies(trials, order, "gap/train_test")
     rows = []
@@ -136,7 +136,7 @@ def gap_table(trials: pd.DataFrame, baseline: str, order: Sequence[str]) -> pd.D
     return pd.DataFrame(rows, columns=list(GAP_COLUMNS))
 
 
-def _check_baseline(baseline: str, order: Sequence[str]) -> None:
+def check_baseline(baseline: str, order: Sequence[str]) -> None:
     if not order:
         raise Refused("cells", "", "the study names no cell", "describe it in the store by running `study run`")
     if baseline not in order:
@@ -199,7 +199,7 @@ class Verdict:
 
 def verdict(trials: pd.DataFrame, baseline: str, order: Sequence[str]) -> Verdict:
     """The answer that the confirm trials of the cells in `order` give; `baseline` is one of them."""
-    _check_baseline(baseline, order)
+    check_baseline(baseline, order)
     test = accuracies(trials, order)
     home = arm_of(baseline)
     mine = {batch_size_of(cell): cell for cell in order if arm_of(cell) == home}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from reports.figures import by_batch_size, look
+from reports.figures import by_batch_size
 from reports.figures.figure import Figure
 from reports.results import Results
 from study.statistics import accuracies
 
 MANY = " Arms are set slightly apart so that bars do not overlap; click an arm in the legend to single it out."
+ZOOM = " Shift and the wheel zoom, dragging moves, a double click goes back."
 
 
 def data(results: Results) -> pd.DataFrame:
@@ -21,8 +22,7 @@ def data(results: Results) -> pd.DataFrame:
 
 def chart(table: pd.DataFrame, results: Results) -> alt.LayerChart:
     """A mark and an interval bar a cell."""
-    axis = alt.Axis(title="test accuracy", format=look.PERCENT)
-    return by_batch_size.chart(table, results.arms, results.batch_sizes, axis)
+    return by_batch_size.chart(table, results.arms, results.batch_sizes, "test accuracy", "%")
 
 
 def caption(results: Results) -> str:
@@ -31,6 +31,7 @@ def caption(results: Results) -> str:
         "Test accuracy by batch size and arm: mean over the complete confirm seeds, with 95 % intervals from three "
         "seeds on. Small dots: the seeds. × at the foot: every confirm seed diverged."
         + (MANY if len(results.arms) > 1 else "")
+        + ZOOM
     )
 
 

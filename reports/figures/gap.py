@@ -1,11 +1,11 @@
-"""The gap to the baseline cell against batch size."""
+"""What each cell wins or loses against the baseline cell, by batch size. Points won are positive."""
 
 from __future__ import annotations
 
 import altair as alt
 import pandas as pd
 
-from reports.figures import by_batch_size, look, seeds
+from reports.figures import by_batch_size, seeds
 from reports.figures.figure import Figure
 from reports.results import Results
 from study.statistics import accuracies
@@ -17,27 +17,25 @@ def data(results: Results) -> pd.DataFrame:
     None where that is the baseline alone.
     """
     test = accuracies(results.trials, results.cells)
-    by_seed = test.rsub(test[results.baseline], axis=0).drop(columns=results.baseline)
-    table = by_batch_size.cells(results.gaps, by_seed, "gap_batch", "gap_batch_low", "gap_batch_high")
+    by_seed = test.sub(test[results.baseline], axis=0).drop(columns=results.baseline)
+    lost = results.gaps
+    won = lost.assign(mean=0 - lost["gap_batch"], low=0 - lost["gap_batch_high"], high=0 - lost["gap_batch_low"])
+    table = by_batch_size.cells(won, by_seed, "mean", "low", "high")
     return table if seeds.of_means(table)["mean"].notna().sum() > 1 else table.iloc[:0]
 
 
 def chart(table: pd.DataFrame, results: Results) -> alt.LayerChart:
     """A mark and an interval bar a cell, over the line of no gap."""
-    axis = alt.Axis(title=f"gap to {results.baseline} (percentage points)", labelExpr="format(100 * datum.value, '~r')")
-    zero = alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(color="#888888", strokeDash=[4, 3])
-    drawn = by_batch_size.chart(table, results.arms, results.batch_sizes, axis)
-    return (zero.encode(y=alt.Y("zero:Q", axis=axis)) + drawn).properties(
-        width=look.WIDTH - 60, height=by_batch_size.HEIGHT
-    )
+    title = f"accuracy above {results.baseline}'s"
+    return by_batch_size.chart(table, results.arms, results.batch_sizes, title, "percentage points", zero=True)
 
 
 def caption(results: Results) -> str:
     """How to read it."""
     return (
-        f"The batch-size gap: test accuracy of {results.baseline} minus the cell's own, seed by seed, with 95 % "
-        "intervals from three shared seeds on. Small dots: the seeds. Above the dashed line a cell is worse than the "
-        "baseline cell."
+        f"The batch-size gap: the cell's test accuracy minus that of {results.baseline}, seed by seed, with 95 % "
+        "intervals from three shared seeds on. Small dots: the seeds. Below the dashed line a cell is worse than the "
+        "baseline cell: these are the points that it loses."
     )
 
 

@@ -1,13 +1,15 @@
-"""The generalization-gap table: a row a cell."""
+"""The generalization-gap table: a row a cell. Points won are positive, points lost negative."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy.typing as npt
 import pandas as pd
 
 from reports.results import Results
+from reports.tables.sheet import Column, Sheet
 from reports.tables.words import NONE, percent
 from study.collapse import Collapse, collapse
 from study.intervals import DIFFERENCE, interval
@@ -24,9 +26,9 @@ class Row:
     baseline: bool
     opens: bool  # the first row of its arm
     test: str
-    gap_batch: str
-    gap_own: str  # to the arm's own cell at its smallest batch size
-    gap_train_test: str
+    against_baseline: str  # its test accuracy minus the baseline's
+    against_own: str  # minus that of the arm's own cell at its smallest batch size
+    test_train: str  # minus its training accuracy
     seeds: str  # complete of tried
     search_diverged: str
     confirm_diverged: str
@@ -44,14 +46,40 @@ def rows(results: Results) -> list[Row]:
     rows = []
     for _, cell in table.iterrows():
         own = smallest[cell.arm]
-        lost: npt.ArrayLike = paired(test[own], test[cell.cell]) if cell.cell != own else []
+        won: npt.ArrayLike = paired(test[cell.cell], test[own]) if cell.cell != own else []
         seeds = collapse(cell.cell, test[cell.cell].dropna())
-        rows.append(_row(results, cell, lost, train_test[cell.cell].dropna(), seeds, opens=cell.cell == own))
+        rows.append(_row(results, cell, won, -train_test[cell.cell].dropna(), seeds, opens=cell.cell == own))
     return rows
 
 
+def sheet(results: Results, rows: Sequence[Row]) -> Sheet:
+    """As it stands on the page."""
+    return Sheet(
+        "gap-table",
+        "Test accuracy in %, and differences in percentage points: points won are positive, points lost negative. "
+        "Mean and 95 % interval over complete confirm seeds.",
+        (
+            Column("arm", number=False), Column("batch size"), Column("test accuracy"),
+            Column(f"against {results.baseline}"), Column("against its own", "smallest batch"), Column("test − train"),
+            Column("complete", "seeds"), Column("collapsed", "(rate below)"), Column("diverged", "search"),
+            Column("diverged", "confirm"),
+        ),
+        tuple(
+            (f"{row.arm}\nbaseline" if row.baseline else row.arm, str(row.batch_size), row.test, row.against_baseline,
+             row.against_own, row.test_train, row.seeds, row.collapsed, row.search_diverged, row.confirm_diverged)
+            for row in rows
+        ),
+        marks=marks(rows),
+    )  # fmt: skip
+
+
+def marks(rows: Sequence[Row]) -> tuple[str, ...]:
+    """How each row looks."""
+    return tuple(" ".join(name for name in ("opens", "baseline") if getattr(row, name)) for row in rows)
+
+
 def _row(
-    results: Results, cell: pd.Series, lost: npt.ArrayLike, train_test: npt.ArrayLike, seeds: Collapse, *, opens: bool
+    results: Results, cell: pd.Series, won: npt.ArrayLike, test_train: npt.ArrayLike, seeds: Collapse, *, opens: bool
 ) -> Row:
     search = results.search[results.search["cell"] == cell.cell]
     confirm = results.confirmed[results.confirmed["cell"] == cell.cell]
@@ -62,9 +90,9 @@ def _row(
         baseline=cell.cell == results.baseline,
         opens=opens,
         test=percent(cell.test_accuracy, cell.test_low, cell.test_high),
-        gap_batch=percent(cell.gap_batch, cell.gap_batch_low, cell.gap_batch_high),
-        gap_own=_difference(lost),
-        gap_train_test=_difference(train_test),
+        against_baseline=percent(*(0 - cell[each] for each in ("gap_batch", "gap_batch_high", "gap_batch_low"))),
+        against_own=_difference(won),
+        test_train=_difference(test_train),
         seeds=_of(confirm, "complete"),
         search_diverged=_of(search[search["status"] != "running"], "diverged"),
         confirm_diverged=_of(confirm[confirm["status"] != "running"], "diverged"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reports.results import Results
+from reports.tables.sheet import Column, Sheet
 from reports.tables.words import NONE, percent
 from study.ranking import Pair, Place, Ranking
 
@@ -36,6 +37,24 @@ class Ranked:
     batch_size: int
     others: tuple[str, ...]
     rows: tuple[Row, ...]
+
+    @property
+    def sheet(self) -> Sheet:
+        """As it stands on the page."""
+        return Sheet(
+            f"ranking-{self.batch_size}",
+            f"Batch size {self.batch_size:,}: {self.rows[0].arm} first",
+            (
+                Column("rank", number=False), Column("arm", number=False), Column("test accuracy"),
+                *(Column(f"against {other}") for other in self.others),
+            ),
+            tuple(
+                (row.rank, row.arm, row.accuracy,
+                 *(f"{each.text}\n{each.standing}" if each else NONE for each in row.against))
+                for row in self.rows
+            ),
+            heads=frozenset({1}),
+        )  # fmt: skip
 
 
 def ranked(results: Results) -> list[Ranked]:

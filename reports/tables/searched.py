@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from reports.numerics.spread import luck
 from reports.results import Results
+from reports.tables.sheet import Column, Sheet
 from reports.tables.words import NONE, percent
 from study.statistics import arm_of, batch_size_of, winners_curse
 
@@ -40,6 +42,26 @@ def searched(results: Results) -> list[Searched]:
             if len(trials):
                 rows.append(_row(cell, results, trials, opens=not rows or rows[-1].arm != arm))
     return rows
+
+
+def sheet(rows: Sequence[Searched]) -> Sheet:
+    """As it stands on the page."""
+    return Sheet(
+        "search",
+        "Equal budgets: search trials by cell. The winner's curse is the best trial's validation accuracy minus that "
+        "of the same configuration on the confirm seeds, in percentage points with its 95 % interval: what the best "
+        "of many promised too much.",
+        (
+            Column("arm", number=False), Column("batch size"), Column("search trials"),
+            Column("how they ended", number=False), Column("best validation acc."), Column("winner's curse"),
+            Column("at the end of its range", number=False),
+        ),
+        tuple(
+            (row.arm, str(row.batch_size), row.trials, row.ended, row.best, row.curse, "; ".join(row.edges) or NONE)
+            for row in rows
+        ),
+        marks=tuple("opens" if row.opens else "" for row in rows),
+    )  # fmt: skip
 
 
 def _row(cell: str, results: Results, trials: pd.DataFrame, *, opens: bool) -> Searched:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
+from types import ModuleType
 
 import pandas as pd
 import pytest
 
 from reports.drawing import specification
 from reports.figures import FIGURES, accuracy, curves, divergence, gap, look, rates, seeds, slices
+from reports.figures.by_batch_size import VALUES
 from reports.results import Results, read
 from study.store import Store
 from tests.reports.conftest import WHOLE
@@ -44,7 +47,7 @@ def test_every_complete_seed_is_a_point(whole: Results) -> None:
     differences = gap.data(whole).dropna(subset="seed")
     gaps = differences.set_index(["arm", "batch_size", "seed"])["mean"]
     test = complete.set_index(["arm", "batch_size", "seed"])["test/accuracy"]
-    assert gaps["lars", 32, 101] == pytest.approx(test["sgd", 32, 101] - test["lars", 32, 101])
+    assert gaps["lars", 32, 101] == pytest.approx(test["lars", 32, 101] - test["sgd", 32, 101])
     assert "sgd" not in {arm for arm, size, _ in gaps.index if size == 32}
 
 
@@ -69,10 +72,28 @@ def test_axes_have_room_for_every_bar_and_each_arm_keeps_its_look(whole: Results
     spec = specification(accuracy.chart(table, whole), "")
     line, bar, points, mark, _ = (layer["encoding"] for layer in spec["layer"])
     low, high = line["y"]["scale"]["domain"]
-    assert low < table["low"].min()
-    assert high > table["high"].max()
+    assert low < 100 * table["low"].min()
+    assert high > 100 * table["high"].max()
     assert mark["color"]["scale"]["domain"] == mark["shape"]["scale"]["domain"] == whole.arms
     assert (bar["y"]["field"], bar["y2"]["field"], points["y"]["field"]) == ("low", "high", "mean")
+
+
+@pytest.mark.parametrize(("figure", "unit"), [(accuracy, "%"), (gap, "percentage points")])
+def test_tooltips_tell_in_the_axis_unit(whole: Results, figure: ModuleType, unit: str) -> None:
+    table = figure.data(whole)
+    spec = specification(figure.chart(table, whole), "")
+    mark = spec["layer"][3]
+    rows = pd.DataFrame(spec["datasets"][mark["data"]["name"] if "data" in mark else spec["data"]["name"]])
+    assert rows["mean"].tolist() == pytest.approx(list(100 * table["mean"]), nan_ok=True)
+    assert mark["encoding"]["y"]["axis"]["title"].endswith(f"({unit})")
+    assert [each["title"] for each in mark["encoding"]["tooltip"][2:5]] == [f"{name} ({unit})" for name in VALUES]
+
+
+def test_the_first_layer_holds_the_legends_selection(whole: Results) -> None:
+    """Elsewhere Vega draws the legend deaf."""
+    spec = specification(accuracy.chart(accuracy.data(whole), whole), "")
+    (views,) = {tuple(each["views"]) for each in spec["params"]}
+    assert views == (spec["layer"][0]["name"],)
 
 
 def test_every_training_panel_holds_its_own_cell(whole: Results) -> None:
@@ -107,7 +128,7 @@ def test_slices_are_of_searched_numbers_and_hide_a_diverged_accuracy(whole: Resu
 
 def test_slices_leave_out_keys_that_a_cell_does_not_search(whole: Results) -> None:
     fewer = {cell: () if cell.startswith("sgd") else keys for cell, keys in whole.searched.items()}
-    table = slices.data(Results(**{**vars(whole), "searched": fewer}))
+    table = slices.data(replace(whole, searched=fewer))
     assert set(table["arm"]) == {"lars", "mclr"}
 
 
@@ -125,7 +146,7 @@ def test_rates_tell_what_diverged_from_what_trained(whole: Results) -> None:
     assert len(table) == 3 * len(WHOLE)
     lost = table[(table["arm"] == "sgd") & (table["batch_size"] == 32) & (table["status"] == "diverged")]
     assert lost["rate"].tolist() == [1.0]  # the last and largest of 10^-2 … 1
-    assert rates.data(Results(**{**vars(whole), "searched": {}})).empty
+    assert rates.data(replace(whole, searched={})).empty
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import shutil
 import subprocess
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -43,11 +46,11 @@ def laid_out(results: Results) -> tuple[str, list[Drawn]]:
     return page(results, drawn), drawn
 
 
-def browse(path: Path, profile: Path) -> tuple[str, list[str]]:
+def browse(path: Path, profile: Path, *more: str) -> tuple[str, list[str]]:
     """The page's document once its scripts have run, and what the console said."""
     assert CHROMIUM is not None
     run = subprocess.run(
-        [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", path.as_uri()],
+        [CHROMIUM, *FLAGS, *more, f"--user-data-dir={profile}", path.as_uri()],
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     return run.stdout, [line for line in run.stderr.splitlines() if "CONSOLE" in line]
@@ -99,7 +102,7 @@ def test_the_page_says_what_the_study_found(report: Path, stores: dict[str, Stor
     assert f"{mean:.2f} [{low:.2f}, {high:.2f}]" in text
     assert "mclr/128: every search trial diverged" in text
     assert "lars/512: 1 running; 2 of 3 confirm seeds have ended" in text
-    assert text.count("<script") == 2  # one library and one list of charts, however many charts
+    assert text.count("<script") == 3  # what the page does, one library, one list of charts, however many charts
 
 
 def test_a_study_that_leaves_something_open_names_the_command_that_decides(
@@ -129,6 +132,90 @@ def test_odd_studies_draw_too(name: str, stores: dict[str, Store], tmp_path: Pat
     assert console == []
     assert charts(document) == {each.figure.name: True for each in drawn if each.spec}
     assert len(charts(document)) >= 3
+
+
+WAIT = """<script>
+addEventListener("load", () => setTimeout(() => {
+  const said = {};
+  try { (%s)(said); } catch (error) { said.error = String(error); }
+  setTimeout(() => { document.title = JSON.stringify({...said, ...(%s)()}); }, 800);
+}, 2500));
+</script></body>"""
+
+
+def told(report: Path, tmp_path: Path, act: str, look: str, width: int = 1280) -> dict[str, Any]:
+    """What `look` finds a moment after `act`, both functions of JavaScript, in a copy of the page."""
+    text, _, end = (report / "index.html").read_text(encoding="utf-8").rpartition("</body>")
+    (tmp_path / "index.html").write_text(text + WAIT % (act, look) + end, encoding="utf-8")
+    document, console = browse(tmp_path / "index.html", tmp_path / "profile", f"--window-size={width},900")
+    assert console == []
+    found = re.search(r"<title>(.*?)</title>", document)
+    assert found is not None
+    answer: dict[str, Any] = json.loads(html.unescape(found[1]))
+    assert "error" not in answer
+    return answer
+
+
+@needs_chromium
+def test_a_click_in_the_legend_singles_an_arm_out(report: Path, tmp_path: Path) -> None:
+    click = """(said) => {
+      const symbol = document.querySelectorAll("#accuracy .role-legend-symbol path")[1];
+      said.hears = getComputedStyle(symbol).pointerEvents;
+      symbol.dispatchEvent(new MouseEvent("click", {bubbles: true}));
+    }"""
+    faint = """() => ({faint: [...document.querySelectorAll("#accuracy .role-mark path")]
+      .map((mark) => mark.getAttribute("opacity") + "/" + mark.getAttribute("aria-label").match(/arm: (\\w+)/)?.[1])
+      .filter((mark) => mark.startsWith("0.15/"))})"""
+    found = told(report, tmp_path, click, faint)
+    assert found["hears"] != "none"
+    assert set(found["faint"]) == {"0.15/sgd", "0.15/mclr"}
+
+
+@needs_chromium
+def test_a_click_on_a_title_sorts_the_table(report: Path, tmp_path: Path) -> None:
+    click = "() => document.querySelectorAll('#gap-table table:first-of-type thead th')[2].click()"
+    look = """() => ({cells: [...document.querySelectorAll("#gap-table table")[0].tBodies[0].rows]
+      .map((row) => row.cells[2].textContent)})"""
+    cells = told(report, tmp_path, click, look)["cells"]
+    numbers = [float(cell.split()[0]) for cell in cells if cell != "–"]
+    assert numbers == sorted(numbers)
+    assert cells[len(numbers) :] == ["–"] * (len(cells) - len(numbers))
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [400, 1280])
+def test_nothing_is_cut_however_narrow_the_window(report: Path, tmp_path: Path, width: int) -> None:
+    """Charts of one plot fit; what is wider scrolls in a place of its own, which the keyboard reaches."""
+    look = """() => ({page: document.documentElement.scrollWidth, window: innerWidth,
+      charts: ["accuracy", "gap"].map((name) => document.querySelector(`#${name} svg`).getBoundingClientRect().right),
+      deaf: [...document.querySelectorAll("main *")].filter((each) => each.scrollWidth > each.clientWidth + 1 &&
+        ["auto", "scroll"].includes(getComputedStyle(each).overflowX) && each.tabIndex < 0).length})"""
+    found = told(report, tmp_path, "() => 0", look, width)
+    assert found["page"] <= found["window"]
+    assert max(found["charts"]) <= found["window"]
+    assert found["deaf"] == 0
+
+
+AXE = """<script>%s</script><script>
+addEventListener("load", () => setTimeout(async () => {
+  const found = await axe.run();
+  document.title = JSON.stringify({checked: found.passes.length, violations: found.violations
+    .map((each) => [each.id, each.impact, each.nodes.length, each.nodes[0].html.slice(0, 200)])});
+}, 2500));
+</script></body>"""
+
+
+@needs_chromium
+def test_axe_finds_nothing_that_shuts_a_reader_out(report: Path, tmp_path: Path) -> None:
+    axe = (files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8")
+    text, _, end = (report / "index.html").read_text(encoding="utf-8").rpartition("</body>")
+    (tmp_path / "index.html").write_text(text + AXE % axe + end, encoding="utf-8")
+    document, _ = browse(tmp_path / "index.html", tmp_path / "profile", "--virtual-time-budget=60000")
+    title = re.search(r"<title>(.*?)</title>", document)
+    assert title is not None
+    found = json.loads(html.unescape(title[1]))
+    assert found["checked"] > 20
+    assert found["violations"] == []
 
 
 @needs_chromium
@@ -165,7 +252,7 @@ def test_names_cannot_break_out_of_the_page(stores: dict[str, Store]) -> None:
     text, _ = laid_out(read(stores["</script><b>&"]))
     assert "<script>alert" not in text
     assert "<i>s" not in text
-    assert text.count("</script>") == 2
+    assert text.count("</script>") == 3
 
 
 def test_a_store_that_describes_no_study_is_refused(stores: dict[str, Store], tmp_path: Path) -> None:

@@ -42,13 +42,15 @@ def test_gap_rows_count_seeds_and_divergences(stores: dict[str, Store]) -> None:
     assert [row.cell for row in rows.values() if row.opens] == ["sgd/32", "lars/32", "mclr/32"]
     unlucky, dead = rows["mclr/512"], rows["mclr/128"]
     assert (unlucky.seeds, unlucky.search_diverged, unlucky.confirm_diverged) == ("2 of 3", "1 of 3", "1 of 3")
-    assert (dead.test, dead.gap_batch, dead.search_diverged, dead.confirm_diverged) == ("–", "–", "3 of 3", "–")
+    assert (dead.test, dead.against_baseline, dead.search_diverged, dead.confirm_diverged) == ("–", "–", "3 of 3", "–")
     assert (unlucky.collapsed, dead.collapsed) == ("0 (≤ 78 %)", "–")
-    assert rows["sgd/32"].gap_train_test == "4.00"
-    assert rows["sgd/512"].gap_own == rows["sgd/512"].gap_batch  # the baseline is its smallest
-    assert [rows[cell].gap_own for cell in ("sgd/32", "lars/32", "mclr/128")] == ["–", "–", "–"]
+    assert rows["sgd/32"].test_train == "−4.00"
+    assert rows["sgd/512"].against_own == rows["sgd/512"].against_baseline  # the baseline is its smallest
+    assert [rows[cell].against_own for cell in ("sgd/32", "lars/32", "mclr/128")] == ["–", "–", "–"]
     test = accuracies(read(stores["whole"]).trials, ["lars/32", "lars/128"])
-    assert rows["lars/128"].gap_own.startswith(f"{100 * (test['lars/32'] - test['lars/128']).mean():.2f} [")
+    won = 100 * (test["lars/128"] - test["lars/32"]).mean()
+    assert won < 0
+    assert rows["lars/128"].against_own.startswith(f"−{-won:.2f} [")
 
 
 def test_every_batch_size_is_ranked_from_the_largest_on(stores: dict[str, Store]) -> None:

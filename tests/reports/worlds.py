@@ -18,7 +18,7 @@ from scipy import stats
 
 from reports.results import Results
 from study.schema import CellRun, Study, TrialEnd, TrialRun
-from study.statistics import arm_of, batch_size_of, gap_table, verdict
+from study.statistics import arm_of, batch_size_of
 from study.store import Store, default_uri
 
 Row = dict[str, float]
@@ -75,11 +75,11 @@ class World:
         trials = pd.DataFrame(rows)
         history = pd.DataFrame(histories, columns=["run_id", "metric", "epoch", "value"])
         read = {str(metric): table for metric, table in history.groupby("metric")}
-        gaps = gap_table(trials, self.cells[0], self.cells)
-        told = verdict(trials, self.cells[0], self.cells)
         curves = read.get("train/accuracy", history.iloc[:0])[["run_id", "epoch", "value"]]
-        return Results(self.claim, "Made up?", self.cells[0], self.cells, ENVIRONMENT, trials, {}, "train/accuracy",
-                       curves, gaps, told, claims=(self.claim,), _read=read)  # fmt: skip
+        return Results(
+            name=self.claim, question="Made up?", baseline=self.cells[0], cells=self.cells, environment=ENVIRONMENT,
+            trials=trials, searched={}, curve_metric="train/accuracy", curves=curves, claims=(self.claim,), _read=read,
+        )  # fmt: skip
 
     def store(self, directory: Path, claims: str | None = None) -> Store:
         """The same, in a store by its own writing half."""
