@@ -76,10 +76,12 @@ def page(
     sections: list[Section] | None = None,
     sketches: list[Drawing] | None = None,
     directory: Path | None = None,
+    settings: Sheet | None = None,
 ) -> str:
     """The page as text. It needs nothing but itself: styles, script, charts and data are inside.
 
-    `directory`: the study's, for the commands that the page names.
+    `directory`: the study's, for the command that the page names; `settings`: where it compares studies, those in which
+    they differ.
     """
     sections, sketches, answer = sections or [], sketches or [], results.answer
     tables = {each.name: each for each in sheets(results)} if usual(results, sections) else {}
@@ -89,7 +91,8 @@ def page(
         results=results,
         verdict=results.verdict,
         answer=answer,
-        command="" if results.under_way else answer.command(directory or Path(results.name), results.seeds),
+        settings=settings,
+        command=answer.command(directory, results.seeds) if directory and not results.under_way else "",
         sheets=tables,
         rankings=[each for name, each in tables.items() if name.startswith("ranking-")],
         pruning=pruning(searched(results)),

@@ -277,6 +277,19 @@ def report(dir: DirArgument, tracking_uri: UriOption = None) -> None:
 
 
 @app.command()
+def compare(
+    dirs: Annotated[list[Path], typer.Argument(metavar="DIR DIR …", help="Directories of two studies or more.")],
+    to: Annotated[Path, typer.Option("--to", help="The page's folder.")] = Path("comparison"),
+) -> None:
+    """One page for several studies: which settings differ, and their arms side by side."""
+    from study.comparison import compared
+    from study.directory import Directory
+
+    for each in compared([(path, _store(Directory(path), None)) for path in dirs], to):
+        out.say(f"comparison: {each.page}")
+
+
+@app.command()
 def export(
     dir: DirArgument,
     to: Annotated[Path | None, typer.Option("--to", help="FILE.csv or FILE.parquet [DIR/trials.csv].")] = None,
@@ -408,17 +421,17 @@ def _print_gaps(store: Store, trials: pd.DataFrame, path: Path) -> None:
         "arm",
         "batch size",
         "test accuracy",
-        "gap to baseline",
-        "train - test",
+        f"against {about.baseline}",
+        "test − train",
         "seeds",
         "diverged",
     ):
         table.add_column(title, justify="left" if title == "arm" else "right")
     for row in found.gaps.to_dict("records"):
+        won = (0 - row[key] for key in ("gap_batch", "gap_batch_high", "gap_batch_low"))  # as on the page
         table.add_row(
             row["arm"], str(row["batch_size"]), _interval(row["test_accuracy"], row["test_low"], row["test_high"]),
-            _interval(row["gap_batch"], row["gap_batch_low"], row["gap_batch_high"]), _percent(row["gap_train_test"]),
-            str(row["seeds"]), str(row["diverged"]),
+            _interval(*won), _percent(0 - row["gap_train_test"]), str(row["seeds"]), str(row["diverged"]),
         )  # fmt: skip
     out.show(table)
     told, trend = found.answer, found.verdict

@@ -1,7 +1,8 @@
 """The installed reports, and what they hand back: this package knows none of the files that they write.
 
 The packages that write reports sit above this one, so they are reached by their entry points:
-`study.reports` for one study, `study.collection_reports` for a collection of studies.
+`study.reports` for one study, `study.collection_reports` for a collection of studies, `study.comparison_reports` for
+several studies side by side.
 """
 
 from __future__ import annotations
@@ -46,9 +47,22 @@ class CollectionReport(Protocol):
         ...
 
 
+class ComparisonReport(Protocol):
+    """Writes the page that compares studies."""
+
+    def __call__(self, stores: Mapping[str, Store], out: Path) -> ReportFiles:
+        """`stores` holds the results of two studies or more, by the names that tell them apart."""
+        ...
+
+
 def study_reports() -> list[StudyReport]:
     """Every installed report on one study."""
     return [entry.load() for entry in entry_points(group="study.reports")]
+
+
+def comparison_reports() -> list[ComparisonReport]:
+    """Every installed report that compares studies."""
+    return [entry.load() for entry in entry_points(group="study.comparison_reports")]
 
 
 def collection_reports() -> list[CollectionReport]:

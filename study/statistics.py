@@ -137,6 +137,7 @@ def gap_table(trials: pd.DataFrame, baseline: str, order: Sequence[str]) -> pd.D
 
 
 def check_baseline(baseline: str, order: Sequence[str]) -> None:
+    """Raises Refused where a study's cells, in `order`, lack its baseline, or there are none."""
     if not order:
         raise Refused("cells", "", "the study names no cell", "describe it in the store by running `study run`")
     if baseline not in order:
