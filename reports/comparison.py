@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ from reports.tables.sheet import Column, Sheet, save_sheets
 from reports.tables.words import NONE, value
 from study.cell_name import CellName
 from study.reports import ReportFiles
-from trainables.config import flatten
 
 if TYPE_CHECKING:
     from study.store import Store
@@ -40,7 +40,7 @@ def write(stores: Mapping[str, Store], out: Path) -> ReportFiles:
 def together(studies: Mapping[str, Results]) -> Results:
     """As if one study had run them all: arms are called `ARM of STUDY`, the baseline is the first study's."""
     first = next(iter(studies.values()))
-    parts = [_renamed(each, lambda cell, name=name: _of(name, cell)) for name, each in studies.items()]
+    parts = [_renamed(each, partial(_of, name)) for name, each in studies.items()]
     metrics = {part.curve_metric for part in parts}
     names = list(studies)
     return replace(
@@ -81,7 +81,7 @@ def _settings(spec: str) -> dict[str, Any]:
         tree = yaml.safe_load(spec)
     except yaml.YAMLError:
         return {}
-    return dict(flatten(tree)) if isinstance(tree, dict) else {}
+    return pd.json_normalize(tree, sep="/").iloc[0].to_dict() if isinstance(tree, dict) else {}
 
 
 def _environment(studies: Mapping[str, Results]) -> dict[str, Any]:
@@ -123,11 +123,11 @@ def _renamed(results: Results, name: Callable[[str], str]) -> Results:
     )
 
 
-def _below(tables: Any) -> pd.DataFrame:
+def _below(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """The tables below each other; an empty one brings no column."""
     found = list(tables)
     return pd.concat([each for each in found if len(each)] or found[:1], ignore_index=True)
 
 
-def _joined(parts: Any) -> dict[str, Any]:
+def _joined(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {key: each for part in parts for key, each in part.items()}

@@ -86,8 +86,10 @@ def _won(ranking: Ranking, first: Place, baseline: str, loss: Estimate) -> str:
     if pair is None:
         return f"; {baseline} has no complete seed there"
     won = 100 * pair.difference.mean
-    if loss.sign > 0:
+    if loss.sign > 0 and won < 100 * loss.mean:
         return f": it wins back {won:.1f} of the {lost} that {baseline} loses"
+    if loss.sign > 0:
+        return f": it wins back all of the {lost} that {baseline} loses, and {won - 100 * loss.mean:.1f} more"
     return f", {won:.1f} points above {baseline}"
 
 

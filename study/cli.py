@@ -437,7 +437,7 @@ def _print_gaps(store: Store, trials: pd.DataFrame, path: Path) -> None:
     told, trend = found.answer, found.verdict
     command = told.command(path, found.seeds)
     decide = f"To decide it: {command} ({told.promise})" if command else ""
-    for sentence in filter(None, (told.sentence, told.doubt, decide, trend.headline, *trend.collapsed)):
+    for sentence in filter(None, (told.sentence, told.doubt, decide, trend.headline, *trend.doubts)):
         out.say(sentence)
 
 

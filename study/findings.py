@@ -9,7 +9,7 @@ import pandas as pd
 
 from study.answer import Answer, answer
 from study.ranking import Ranking, ranking
-from study.statistics import Verdict, arm_of, check_baseline, confirmed, deciding, gap_table, verdict
+from study.statistics import Verdict, arm_of, check_baseline, confirmed, deciding, gap_table, unlearned, verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,11 @@ class Findings:
     def gaps(self) -> pd.DataFrame:
         """`study.statistics.gap_table`, of all seeds."""
         return gap_table(self.trials, self.baseline, self.cells)
+
+    @cached_property
+    def unlearned(self) -> dict[str, tuple[int, int]]:
+        """`study.statistics.unlearned`, of all seeds."""
+        return unlearned(self.trials, self.cells)
 
     @cached_property
     def verdict(self) -> Verdict:

@@ -269,6 +269,7 @@ METRICS: dict[str, str] = {
     "test/accuracy": "of a confirm trial, after the last epoch; of a cell, the mean over its confirm seeds",
     "test/accuracy_low": "of a cell: the lower end of the mean's 95 % interval",
     "test/accuracy_high": "of a cell: the upper end",
+    "test/chance": "of a confirm trial: test accuracy up to which a net may have learned nothing",
     "gap/train_test": "train accuracy minus test accuracy; of a cell, the mean over its confirm seeds",
     "gap/batch": "of a cell: the baseline cell's test accuracy minus this one's, paired over confirm seeds",
     "gap/batch_low": "of a cell: the lower end of that difference's 95 % interval",

@@ -98,6 +98,20 @@ def accuracies(trials: pd.DataFrame, cells: Sequence[str], metric: str = "test/a
     return done.pivot(index="seed", columns="cell", values=metric).reindex(columns=list(cells)).astype(float)
 
 
+def unlearned(trials: pd.DataFrame, cells: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """The cells in which complete confirm seeds ended no better than by guessing: how many, of how many.
+
+    None of a store older than the metric `test/chance`.
+    """
+    test, chance = accuracies(trials, cells), accuracies(trials, cells, "test/chance")
+    found = {}
+    for cell in cells:
+        both = pd.DataFrame({"test": test[cell], "chance": chance[cell]}).dropna()
+        if lost := int((both["test"] <= both["chance"]).sum()):
+            found[cell] = lost, len(both)
+    return found
+
+
 def arm_of(cell: str) -> str:
     """`"sgd/32"` → `"sgd"`."""
     return CellName.parse(cell).arm
@@ -158,6 +172,8 @@ class Verdict:
     largest: int  # batch size
     gap: Estimate  # the baseline cell's test accuracy minus the baseline arm's at the largest batch size
     diverged: tuple[str, ...]  # "sgd/512 (1 of 3)": cells that lost confirm seeds
+    unlearned: tuple[str, ...]  # as these, cells in which seeds ended at chance
+    baseline: str
     collapses: tuple[Collapse, ...]  # of every cell of the study
 
     @property
@@ -187,6 +203,16 @@ class Verdict:
             lines.append(f"{self.arm} has no complete seed at {_list(self.left_out)}: left out of the trend.")
         if self.diverged:
             lines.append(f"Diverged seeds are in none of these numbers: {', '.join(self.diverged)}.")
+        return (*lines, *self.doubts)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What speaks against the numbers: cells that learned nothing, and in which seeds collapsed."""
+        lines = []
+        if self.unlearned:
+            lines.append(f"Did not learn, no better than guessing: {', '.join(self.unlearned)}.")
+            if any(each.split(" (")[0] == self.baseline for each in self.unlearned):
+                lines.append(f"The baseline {self.baseline} is among them: what is won or lost against it says little.")
         return (*lines, *self.collapsed)
 
     @property
@@ -217,6 +243,8 @@ def verdict(trials: pd.DataFrame, baseline: str, order: Sequence[str]) -> Verdic
         largest=largest,
         gap=gap,
         diverged=_diverged(trials, order),
+        unlearned=tuple(f"{cell} ({lost} of {n})" for cell, (lost, n) in unlearned(trials, order).items()),
+        baseline=baseline,
         collapses=tuple(collapse(cell, test[cell].dropna()) for cell in order),
     )
 

@@ -147,7 +147,12 @@ class Trial:
         loss, accuracy = self.evaluate(self.test)
         self._check([loss])
         _, fitted = self.evaluate(self.train)
-        return {"test/loss": loss, "test/accuracy": accuracy, "gap/train_test": fitted - accuracy}
+        return {
+            "test/loss": loss,
+            "test/accuracy": accuracy,
+            "test/chance": self.test.chance(),
+            "gap/train_test": fitted - accuracy,
+        }
 
     @torch.no_grad()
     def evaluate(self, batches: Batches) -> tuple[float, float]:

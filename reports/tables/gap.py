@@ -26,6 +26,7 @@ class Row:
     baseline: bool
     opens: bool  # the first row of its arm
     test: str
+    learned: str  # how many seeds ended at chance; empty for none
     against_baseline: str  # its test accuracy minus the baseline's
     against_own: str  # minus that of the arm's own cell at its smallest batch size
     test_train: str  # minus its training accuracy
@@ -65,8 +66,9 @@ def sheet(results: Results, rows: Sequence[Row]) -> Sheet:
             Column("diverged", "confirm"),
         ),
         tuple(
-            (f"{row.arm}\nbaseline" if row.baseline else row.arm, str(row.batch_size), row.test, row.against_baseline,
-             row.against_own, row.test_train, row.seeds, row.collapsed, row.search_diverged, row.confirm_diverged)
+            (f"{row.arm}\nbaseline" if row.baseline else row.arm, str(row.batch_size),
+             f"{row.test}\n{row.learned}".strip(), row.against_baseline, row.against_own, row.test_train, row.seeds,
+             row.collapsed, row.search_diverged, row.confirm_diverged)
             for row in rows
         ),
         marks=marks(rows),
@@ -90,6 +92,7 @@ def _row(
         baseline=cell.cell == results.baseline,
         opens=opens,
         test=percent(cell.test_accuracy, cell.test_low, cell.test_high),
+        learned=_learned(results, cell.cell),
         against_baseline=percent(*(0 - cell[each] for each in ("gap_batch", "gap_batch_high", "gap_batch_low"))),
         against_own=_difference(won),
         test_train=_difference(test_train),
@@ -98,6 +101,11 @@ def _row(
         confirm_diverged=_of(confirm[confirm["status"] != "running"], "diverged"),
         collapsed=_collapsed(seeds),
     )
+
+
+def _learned(results: Results, cell: str) -> str:
+    lost, seeds = results.unlearned.get(cell, (0, 0))
+    return "" if not lost else "did not learn" if lost == seeds else f"{lost} of {seeds} did not learn"
 
 
 def _difference(values: npt.ArrayLike) -> str:

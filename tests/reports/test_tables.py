@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from reports.results import read
 from reports.tables import environment, gap, missing, ranking
 from reports.tables.ranking import Against, ranked
+from reports.tables.sheet import Column, Sheet, save_sheets
 from reports.tables.tuned import tuned
 from reports.tables.words import percent, value
 from study.statistics import accuracies
@@ -51,6 +54,37 @@ def test_gap_rows_count_seeds_and_divergences(stores: dict[str, Store]) -> None:
     won = 100 * (test["lars/128"] - test["lars/32"]).mean()
     assert won < 0
     assert rows["lars/128"].against_own.startswith(f"−{-won:.2f} [")
+
+
+def test_cells_at_chance_are_marked(stores: dict[str, Store]) -> None:
+    results = read(stores["whole"])
+    chance = {"sgd/32": 0.2, "lars/32": 0.99, "lars/128": float(results.trials["test/accuracy"].median())}
+    lost = replace(results, trials=results.trials.assign(**{"test/chance": results.trials["cell"].map(chance)}))
+    sheet = gap.sheet(lost, gap.rows(lost))
+    marks = {f"{row[0].split(chr(10))[0]}/{row[1]}": row[2].partition("\n")[2] for row in sheet.rows}
+    assert marks["lars/32"] == "did not learn"
+    assert marks["lars/128"] in ("", "did not learn", "1 of 3 did not learn", "2 of 3 did not learn")
+    assert {mark for cell, mark in marks.items() if not cell.startswith("lars")} == {""}
+    assert any("Did not learn" in sentence for sentence in lost.verdict.sentences)
+
+
+SHEET = Sheet(
+    "odd", "What % of a_b?", (Column("arm", number=False), Column("γ", "(search)")),
+    (("a|b & c", "−0.5 [−1, 2]\nundecided"), ("d", "≤ 3")),
+)  # fmt: skip
+
+
+def test_a_sheet_pastes_into_markdown_and_latex(tmp_path: Path) -> None:
+    save_sheets([SHEET], tmp_path)
+    assert (tmp_path / "odd.md").read_text() == (
+        "What % of a_b?\n\n| arm | γ (search) |\n| --- | ---: |\n"
+        "| a\\|b & c | −0.5 [−1, 2] (undecided) |\n| d | ≤ 3 |\n"
+    )
+    latex = (tmp_path / "odd.tex").read_text()
+    assert r"\caption{What \% of a\_b?}" in latex
+    assert r"\begin{tabular}{lr}" in latex
+    assert r"a|b \& c & $-$0.5 [$-$1, 2] (undecided) \\" in latex
+    assert r"arm & $\gamma$ (search) \\" in latex
 
 
 def test_every_batch_size_is_ranked_from_the_largest_on(stores: dict[str, Store]) -> None:

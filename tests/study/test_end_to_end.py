@@ -59,7 +59,7 @@ def test_mlflow_holds_what_the_contract_says(smoke):
         assert params["optimizer/name"] == tags["arm"]
         assert params["batch_size"] == tags["batch_size"]
         assert params["seed"] == tags["seed"]
-        tested = {"test/loss", "test/accuracy", "gap/train_test"}
+        tested = {"test/loss", "test/accuracy", "test/chance", "gap/train_test"}
         trained = {"train/loss", "train/accuracy", "val/loss", "val/accuracy", "time/train_seconds"}
         assert set(metrics) == trained | (tested if tags["phase"] == "confirm" else set())
         for key in trained:

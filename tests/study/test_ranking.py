@@ -15,7 +15,7 @@ from scipy import stats
 
 from study.answer import answer
 from study.intervals import Estimate
-from study.ranking import MOST_SEEDS, ranking, seeds_wanted
+from study.ranking import ranking, reach, seeds_wanted
 
 MARGIN = 0.01
 
@@ -122,7 +122,6 @@ def test_no_number_of_seeds_is_named_where_none_would_do():
     assert seeds_wanted(0.0, 0.01) == 3
     assert seeds_wanted(0.02, 0.01, 0.999) > seeds_wanted(0.02, 0.01)
     assert seeds_wanted(0.02, 0.0) is None
-    assert MOST_SEEDS == 10_000
 
 
 NONE = Estimate(math.nan, math.nan, math.nan, 0)
@@ -138,8 +137,18 @@ def test_the_answer_says_who_is_best_what_that_wins_back_and_how_sure_it_is():
     assert said.doubt == "With 5 seeds lars is better than sgd beyond doubt; perhaps no better than lamb."
     spread = found.pair(256, "lars", "lamb").spread
     assert said.seeds == seeds_wanted(spread, MARGIN, 1 - 0.05 / 3)
-    assert said.promise == f"{said.seeds} new seeds narrow what is open to ± 1 point, and they alone decide then"
+    few = 100 * float(reach(spread, 10, 1 - 0.05 / 3))
+    assert said.promise == (
+        f"{said.seeds} new seeds narrow what is open to ± 1 point, and they alone decide then; 10, to ± {few:.1f}"
+    )
     assert said.command(Path("x"), 5) == f"study run x/spec.yaml --dir x --set confirm/seeds={5 + said.seeds}"
+
+
+def test_who_is_better_than_the_baseline_arm_ever_was_wins_back_all():
+    found = ranked(sgd_256=around(0.8, NARROW), lars_256=around(0.95, NARROW[::-1]))
+    assert answer(found, "sgd", LOSS).sentence.endswith(
+        ": it wins back all of the 13.1 points that sgd loses, and 1.9 more."
+    )
 
 
 def test_an_answer_without_doubt_asks_for_no_seeds():

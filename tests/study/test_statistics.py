@@ -22,6 +22,7 @@ from study.statistics import (
     paired,
     slopes,
     trained,
+    unlearned,
     verdict,
     winners_curse,
 )
@@ -63,6 +64,24 @@ def test_slopes_agree_with_scipy_and_skip_seeds_that_lack_a_size() -> None:
     table = pd.DataFrame([[0.9, 0.7, 0.8], [0.9, np.nan, 0.1]])
     expected = stats.linregress(np.log2(sizes), [0.9, 0.7, 0.8]).slope
     assert slopes(table, sizes) == pytest.approx([expected])
+
+
+def test_a_seed_did_not_learn_where_it_ends_no_better_than_by_guessing() -> None:
+    trials = frame(
+        confirm("sgd/32", 0.9, 0.12, "diverged", **{"test/chance": 0.12}),
+        confirm("sgd/64", 0.1, 0.11, **{"test/chance": 0.12}),
+        confirm("sgd/128", 0.9, 0.8, **{"test/chance": 0.12}),
+        confirm("lars/32", 0.1, 0.1),
+    )
+    cells = ["sgd/32", "sgd/64", "sgd/128", "lars/32"]
+    assert unlearned(trials, cells) == {"sgd/32": (1, 2), "sgd/64": (2, 2)}
+    said = verdict(trials, "sgd/64", cells).doubts
+    assert said[:2] == (
+        "Did not learn, no better than guessing: sgd/32 (1 of 2), sgd/64 (2 of 2).",
+        "The baseline sgd/64 is among them: what is won or lost against it says little.",
+    )
+    assert not any("baseline" in sentence for sentence in verdict(trials, "sgd/128", cells).doubts)
+    assert unlearned(trials.drop(columns="test/chance"), cells) == {}
 
 
 def test_accuracies_leave_out_search_superseded_and_incomplete_trials() -> None:

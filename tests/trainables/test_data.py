@@ -1,3 +1,4 @@
+import math
 import pickle
 
 import numpy as np
@@ -15,6 +16,15 @@ from trainables.train import Trial
 
 def key(split: Split) -> set[bytes]:
     return {image.tobytes() for image in split.images}
+
+
+def test_chance_is_what_one_answer_to_all_images_exceeds_in_one_split_of_forty_at_most():
+    draw = np.random.default_rng(0)
+    images = np.zeros((200, 32, 32, 3), np.uint8)
+    labels = np.repeat(np.arange(10), [65, *[15] * 9])
+    batches = Batches(Split(images, labels), torch.zeros(3), torch.ones(3), torch.device("cpu"))
+    assert batches.chance() == pytest.approx(0.325 + 2 * math.sqrt(0.325 * 0.675 / 200))
+    assert (draw.binomial(200, 0.325, 100_000) / 200 > batches.chance()).mean() <= 0.025
 
 
 def test_digits_are_32_by_32_bytes_in_three_equal_channels():

@@ -172,7 +172,7 @@ def test_test_metrics_and_the_train_test_gap():
         images, labels = batches.take(slice(None))
         accuracy[name] = float((trial.model(images).argmax(1) == labels).float().mean())
     loss = nn.functional.cross_entropy(trial.model(images), labels).item()
-    assert set(metrics) == {"test/loss", "test/accuracy", "gap/train_test"}
+    assert set(metrics) == {"test/loss", "test/accuracy", "test/chance", "gap/train_test"}
     assert metrics["test/loss"] == pytest.approx(loss, rel=1e-5)
     assert metrics["test/accuracy"] == pytest.approx(accuracy["test"], rel=1e-6)
     assert metrics["gap/train_test"] == pytest.approx(accuracy["train"] - accuracy["test"], rel=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import NamedTuple
 
@@ -66,6 +67,14 @@ class Batches:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def chance(self) -> float:
+        """Accuracy that a net which names one class for every image exceeds in one such split of forty at most.
+
+        The commonest class's share p of the m labels, and 2 √(p(1 − p)/m) for the luck of the draw.
+        """
+        share = float(self.labels.bincount().max()) / len(self)
+        return share + 2 * math.sqrt(share * (1 - share) / len(self))
 
     def take(self, index: Tensor | slice, draws: Draws | None = None) -> tuple[Tensor, Tensor]:
         """Normalised images (n, 3, 32, 32) and labels (n,) at `index`, augmented if `draws` are given."""
