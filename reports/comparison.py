@@ -81,7 +81,8 @@ def _settings(spec: str) -> dict[str, Any]:
         tree = yaml.safe_load(spec)
     except yaml.YAMLError:
         return {}
-    return pd.json_normalize(tree, sep="/").iloc[0].to_dict() if isinstance(tree, dict) else {}
+    leaves = pd.json_normalize(tree, sep="/").iloc[0].to_dict() if isinstance(tree, dict) else {}
+    return {str(key): leaf for key, leaf in leaves.items()}
 
 
 def _environment(studies: Mapping[str, Results]) -> dict[str, Any]:
