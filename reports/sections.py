@@ -21,6 +21,7 @@ from reports.readings import judged as in_readings
 from reports.results import Results
 from reports.tables.sheet import Column, Sheet
 from reports.tables.words import NONE, ranged, value
+from study.statistics import at_chance
 
 VERDICT_COLUMNS = ("claim", "status", "effect", "low", "high", "unit", "seeds", "reading")
 
@@ -168,6 +169,8 @@ def scale(results: Results) -> str:
         facts.append(f"{low} epoch{'' if high == 1 else 's'}" if low == high else f"{low}–{high} epochs")
     complete = trials[trials["status"] == "complete"]["seed"].nunique()
     facts.append(f"{complete} seed{'' if complete == 1 else 's'}")
+    if dead := int(at_chance(trials[trials["status"] == "complete"]).sum()):
+        facts.append(f"{dead} of {(trials['status'] == 'complete').sum()} trials did not learn")
     return ", ".join(facts)
 
 

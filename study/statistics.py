@@ -98,18 +98,23 @@ def accuracies(trials: pd.DataFrame, cells: Sequence[str], metric: str = "test/a
     return done.pivot(index="seed", columns="cell", values=metric).reindex(columns=list(cells)).astype(float)
 
 
+def at_chance(trials: pd.DataFrame) -> pd.Series:
+    """Trial by trial, whether it ended no better than by guessing; false where that is not known."""
+    if not {"test/accuracy", "test/chance"} <= set(trials):
+        return pd.Series(False, index=trials.index)
+    return trials["test/accuracy"] <= trials["test/chance"]
+
+
 def unlearned(trials: pd.DataFrame, cells: Sequence[str]) -> dict[str, tuple[int, int]]:
     """The cells in which complete confirm seeds ended no better than by guessing: how many, of how many.
 
     None of a store older than the metric `test/chance`.
     """
-    test, chance = accuracies(trials, cells), accuracies(trials, cells, "test/chance")
-    found = {}
-    for cell in cells:
-        both = pd.DataFrame({"test": test[cell], "chance": chance[cell]}).dropna()
-        if lost := int((both["test"] <= both["chance"]).sum()):
-            found[cell] = lost, len(both)
-    return found
+    done = confirmed(trials)
+    done = done[done["status"] == "complete"]
+    by_cell = at_chance(done).groupby(done["cell"])
+    lost, seeds = by_cell.sum(), by_cell.size()
+    return {cell: (int(lost[cell]), int(seeds[cell])) for cell in cells if lost.get(cell, 0)}
 
 
 def arm_of(cell: str) -> str:

@@ -13,18 +13,25 @@ from reports.figures.figure import Figure
 from reports.results import Results
 from reports.tables.words import ranged
 from study.intervals import interval, simultaneous
+from study.statistics import at_chance
 
 PREFIX = "probe/radius/"
 SQUARE_ROOT = 0.5
 
 
 def radii(results: Results) -> pd.DataFrame:
-    """Mean over tensors of log R: arm, batch_size, seed, epoch, value, of complete confirm trials."""
+    """Mean over tensors of log R: arm, batch_size, seed, epoch, value, of the complete confirm trials that learned.
+
+    A net that has died has no gradient, and R divides by it.
+    """
     keys = [str(column) for column in results.trials if str(column).startswith(PREFIX)]
     if not keys:
         raise Missing("no trial was measured by the probe radius")
     history = results.history(keys)
-    here = history[(history["status"] == "complete") & (history["value"] > 0)]
+    trial = ["arm", "batch_size", "seed"]
+    dead = pd.MultiIndex.from_frame(results.confirmed.loc[at_chance(results.confirmed), trial])
+    learned = ~pd.MultiIndex.from_frame(history[trial]).isin(dead)
+    here = history[learned & (history["status"] == "complete") & (history["value"] > 0)]
     logs = here.assign(value=np.log(here["value"]))
     return pd.DataFrame(logs.groupby(["arm", "batch_size", "seed", "epoch"])["value"].mean().reset_index())
 
@@ -106,9 +113,10 @@ CLAIM = Claim(
     title="Over a training, a layer-wise rule goes on raising its own rate with the batch size",
     says="Beyond the paper: also after the start, the radii of LARS, PercentDelta and MCLR at one γ rise with the "
     "batch size; as √n where the gradient is noise alone.",
-    statistic="Trials at one γ and several batch sizes: per seed and epoch the least-squares slope of the tensors' "
-    "mean log R, at the epoch's last step, against log n; the mean over the second half of the epochs, and over the "
-    "batch sizes that the γ was found at. 95 % Student's t intervals over seeds, all together (Bonferroni).",
+    statistic="Trials at one γ and several batch sizes, those that ended at chance left out: per seed and epoch the "
+    "least-squares slope of the tensors' mean log R, at the epoch's last step, against log n; the mean over the second "
+    "half of the epochs, and over the batch sizes that the γ was found at. 95 % Student's t intervals over seeds, all "
+    "together (Bonferroni).",
     confirms="For each of LARS, PercentDelta and MCLR that was run, the slope's interval lies above 0.",
     refutes="For one of them it lies below 0.",
     decide=decide,
@@ -124,5 +132,7 @@ CLAIM = Claim(
         "No trial was measured by the probe radius at two batch sizes with one γ.",
     ),
     note="At one epoch a larger batch has taken fewer steps, so its net is another: what R shows is the rate a user "
-    "would get, not a law at one point.",
+    "would get, not a law at one point. That trials at chance are left out was added after a first result: nets that "
+    "had died at the smallest batch size had all but no gradient, R was a thousandfold there, and that alone refuted "
+    "the claim.",
 )
