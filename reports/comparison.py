@@ -18,6 +18,7 @@ from reports.tables.sheet import Column, Sheet, save_sheets
 from reports.tables.words import NONE, value
 from study.cell_name import CellName
 from study.reports import ReportFiles
+from trainables.tree import flatten
 
 if TYPE_CHECKING:
     from study.store import Store
@@ -81,8 +82,7 @@ def _settings(spec: str) -> dict[str, Any]:
         tree = yaml.safe_load(spec)
     except yaml.YAMLError:
         return {}
-    leaves = pd.json_normalize(tree, sep="/").iloc[0].to_dict() if isinstance(tree, dict) else {}
-    return {str(key): leaf for key, leaf in leaves.items()}
+    return dict(flatten(tree)) if isinstance(tree, dict) else {}
 
 
 def _environment(studies: Mapping[str, Results]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from study.directory import Directory
-    from study.engine import Machine
+    from study.machine import Machine
     from study.progress import Display
     from study.reports import ReportFiles
     from study.spec import Collection, Resources, Spec
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from trainables.data import Splits
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
     help="Fair, resumable studies of the generalization gap of large-batch training.",
 )  # fmt: skip
 out, err = PlainConsole(), PlainConsole(stderr=True)
@@ -76,7 +77,32 @@ JsonOption = Annotated[bool, typer.Option("--json", help="For scripts.")]
 PortOption = Annotated[int, typer.Option("--port", min=1, max=65535, help="On loopback.")]
 
 
-@app.command()
+def _such_as(*commands: str) -> str:
+    """What stands below a command's help; a form feed keeps the lines as they are."""
+    return "\b\nExamples:\n" + "\n".join(f"  study {command}" for command in commands)
+
+
+@app.command(epilog=_such_as("init mine.yaml"))
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The spec to write; none may be there.")] = Path(
+        "study.yaml"
+    ),
+) -> None:
+    """Write a commented spec to begin with; as it is, it runs on handwritten digits in minutes."""
+    template = (files("study") / "template.yaml").read_text(encoding="utf-8")
+    if file.suffix not in (".yaml", ".yml"):
+        raise Refused("FILE", str(file), "a spec's file ends in .yaml or .yml", "rename it")
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(template)
+    except FileExistsError:
+        raise Refused("FILE", str(file), "is there already", "choose another name") from None
+    except OSError as error:
+        raise Refused("FILE", str(file), f"cannot be written ({error.strerror})", "choose another place") from None
+    out.say(f"{file}: edit it, then study check {shlex.quote(str(file))}, then study run {shlex.quote(str(file))}")
+
+
+@app.command(epilog=_such_as("run quickstart", "run mine.yaml --set search/trials=20", "run paper --scale small"))
 def run(
     spec: SpecArgument,
     dir: Annotated[Path | None, typer.Option("--dir", help="Where the study lives [studies/NAME].")] = None,
@@ -90,15 +116,16 @@ def run(
     take_over: TakeOverOption = False,
 ) -> None:
     """Run a study, or every study of a collection; the same command again resumes, and a raised budget tops up."""
-    from study import engine, run, work
+    from study import run, work
     from study import spec as specs
+    from study.machine import Machine
 
     _check_slots(slots)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))  # one clean way to stop
     request = specs.load(spec, scale=scale, overrides=set)
     path = dir or Path("studies") / request.name
     run.refuse_relative_in_job(path)
-    machine = engine.Machine(slots, address)
+    machine = Machine(slots, address)
     try:
         with work.interruptible():
             if isinstance(request, specs.Collection):
@@ -156,13 +183,13 @@ def _run_collection(
 
 
 def _display(machine: Machine) -> Callable[[str, Resources], Display]:
-    from study import engine
+    from study.machine import slots_here
     from study.progress import Display
 
-    return lambda name, resources: Display(out, name, machine.slots or engine.slots_here(resources))
+    return lambda name, resources: Display(out, name, machine.slots or slots_here(resources))
 
 
-@app.command()
+@app.command(epilog=_such_as("check mine.yaml", "check cifar10 --scale small --set confirm/seeds=3"))
 def check(
     spec: SpecArgument,
     set: SetOption = [],
@@ -182,9 +209,9 @@ def check(
 
 
 def _check_study(spec: Spec, slots: int | None, readings: str | None) -> None:
-    from study import engine
     from study.cost import costs, total
     from study.fairness import notes
+    from study.machine import slots_here
     from study.plan import cells, chosen, load_data
     from study.progress import price
     from study.search import pruning
@@ -201,7 +228,7 @@ def _check_study(spec: Spec, slots: int | None, readings: str | None) -> None:
         out.say(note)
     for cell in plan if spec.search.pruner.name != "none" else []:
         out.say(f"pruning in {cell.name}: {pruning(spec, cell)}")
-    at_once, whole = slots or engine.slots_here(spec.resources), total(each)
+    at_once, whole = slots or slots_here(spec.resources), total(each)
     words = price(replace(whole, seconds=whole.seconds / at_once), at_once)
     out.say(f"{spec.name} is valid: {len(plan)} cells, {words}")
 
@@ -209,10 +236,9 @@ def _check_study(spec: Spec, slots: int | None, readings: str | None) -> None:
 def _check_collection(
     collection: Collection, studies: Mapping[str, Spec], slots: int | None, readings: str | None
 ) -> None:
-    from study import engine
-    from study.collection import readings_of
     from study.cost import Speed, Total, costs, total
-    from study.plan import cells, chosen, load_data
+    from study.machine import slots_here
+    from study.plan import cells, chosen, load_data, readings_of
     from study.progress import price
 
     data: dict[str, Splits] = {}
@@ -222,7 +248,7 @@ def _check_collection(
     for name, spec in studies.items():
         plan = chosen(cells(spec), asked[name])
         whole = total(costs(spec, plan, load_data(plan, data), speed))
-        whole = replace(whole, seconds=whole.seconds / (slots or engine.slots_here(spec.resources)))
+        whole = replace(whole, seconds=whole.seconds / (slots or slots_here(spec.resources)))
         table.add_row(
             name, str(len(plan)), str(whole.trials), f"{whole.steps:,}", f"{whole.images:,}",
             "?" if whole.failure else f"{whole.seconds / 60:.1f}",
@@ -232,13 +258,12 @@ def _check_collection(
     out.say(f"{collection.name} is valid: {table.row_count} studies, {price(everything)}")
 
 
-@app.command()
+@app.command(epilog=_such_as("status studies/mine"))
 def status(dir: DirArgument, as_json: JsonOption = False) -> None:
     """Where each cell stands, or each study of a collection, and whether it runs."""
-    from study.collection import standing
     from study.directory import CollectionDirectory, Directory, owner
     from study.progress import counts_table, studies_table
-    from study.run import counts
+    from study.standing import counts, standing
 
     if CollectionDirectory.lies_at(dir):
         studies, again = standing(CollectionDirectory(dir)), "the command that began it"
@@ -260,12 +285,11 @@ def status(dir: DirArgument, as_json: JsonOption = False) -> None:
         out.say(f"stopped before its end; to go on: {again}")
 
 
-@app.command()
+@app.command(epilog=_such_as("report studies/mine"))
 def report(dir: DirArgument, tracking_uri: UriOption = None) -> None:
     """Write DIR/report: index.html, its figures and gap.csv; for a collection, each study's and the common page."""
-    from study.collection import rewrite
     from study.directory import CollectionDirectory, Directory
-    from study.run import write_reports
+    from study.stored import rewrite, write_reports
 
     if CollectionDirectory.lies_at(dir):
         reports = rewrite(CollectionDirectory(dir), tracking_uri)
@@ -276,7 +300,7 @@ def report(dir: DirArgument, tracking_uri: UriOption = None) -> None:
         out.say(f"report: {each.page}")
 
 
-@app.command()
+@app.command(epilog=_such_as("compare studies/mine studies/yours --to both"))
 def compare(
     dirs: Annotated[list[Path], typer.Argument(metavar="DIR DIR …", help="Directories of two studies or more.")],
     to: Annotated[Path, typer.Option("--to", help="The page's folder.")] = Path("comparison"),
@@ -289,15 +313,15 @@ def compare(
         out.say(f"comparison: {each.page}")
 
 
-@app.command()
+@app.command(epilog=_such_as("export studies/mine --to trials.parquet"))
 def export(
     dir: DirArgument,
     to: Annotated[Path | None, typer.Option("--to", help="FILE.csv or FILE.parquet [DIR/trials.csv].")] = None,
     tracking_uri: UriOption = None,
 ) -> None:
     """Every trial as one table; for a collection with the column `study`."""
-    from study.collection import table
     from study.directory import CollectionDirectory, Directory
+    from study.stored import table
 
     target = to or dir / "trials.csv"
     if target.suffix not in (".csv", ".parquet"):
@@ -316,7 +340,7 @@ def export(
     out.say(f"{len(trials)} trials: {target}")
 
 
-@app.command("list")
+@app.command("list", epilog=_such_as("list", "list --json"))
 def list_specs(as_json: JsonOption = False) -> None:
     """The built-in specs, each collection's together; * has a small twin (--scale small)."""
     from study.catalogue import catalogue
@@ -334,7 +358,7 @@ def list_specs(as_json: JsonOption = False) -> None:
     out.say("* has a small twin: --scale small")
 
 
-@app.command()
+@app.command(epilog=_such_as("data cifar10"))
 def data(name: Annotated[str, typer.Argument(metavar="NAME", help="A data set, such as cifar10.")]) -> None:
     """Prepare a data set ahead: trials never download."""
     from trainables.data import datasets
@@ -347,7 +371,7 @@ def data(name: Annotated[str, typer.Argument(metavar="NAME", help="A data set, s
     )
 
 
-@app.command()
+@app.command(epilog=_such_as("ui studies/mine", "ui studies/mine --port 5001"))
 def ui(
     dir: DirArgument,
     port: PortOption = 5000,
@@ -379,7 +403,7 @@ def ui(
 
 
 def _store(directory: Directory, tracking_uri: str | None) -> Store:
-    from study.run import open_store
+    from study.stored import open_store
 
     spec = directory.spec()
     return open_store(spec.name, directory, directory.identity(tracking_uri))

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-import pandas as pd
-
 from study import engine
 from study.cost import Total, costs, total
 from study.directory import CollectionDirectory, Directory
-from study.outcome import Count
+from study.machine import Machine
 from study.patience import MENDED
+from study.plan import readings_of
 from study.progress import Display
-from study.reports import ReportFiles, collection_reports
-from study.run import Failed, Prepared, counts, open_store, prepare, run, write_reports
+from study.reports import ReportFiles
+from study.run import Failed, Prepared, prepare, run
 from study.spec import Collection, Resources, Spec
-from study.store import Store
+from study.standing import counts
+from study.stored import open_store, write_collection_reports
 from trainables.errors import Refused
 
 
 def run_all(
-    collection: Collection, studies: Mapping[str, Spec], directory: CollectionDirectory, machine: engine.Machine,
+    collection: Collection, studies: Mapping[str, Spec], directory: CollectionDirectory, machine: Machine,
     tracking_uri: str | None, display: Callable[[str, Resources], Display], storage: str | None = None,
     readings: str | None = None, *, take_over: bool = False,
 ) -> list[ReportFiles]:  # fmt: skip
@@ -61,21 +61,6 @@ def run_all(
     return reports
 
 
-def readings_of(studies: Mapping[str, Spec], readings: str | None) -> dict[str, str | None]:
-    """The readings asked of each study, those of the names that it has. Raises Refused for a name that none has."""
-    if readings in (None, "all", "none"):
-        return dict.fromkeys(studies, readings)
-    names = str(readings).split(",")
-    known = list(dict.fromkeys(name for spec in studies.values() for name in spec.readings))
-    for name in names:
-        if name not in known:
-            remedy = f"all, none, or some of {', '.join(known)}"
-            raise Refused("--readings", name, "is no reading of these studies", remedy)
-    return {
-        study: ",".join(name for name in names if name in spec.readings) or "none" for study, spec in studies.items()
-    }
-
-
 def complete(directory: Directory, spec: Spec, readings: str | None = None) -> bool:
     """Whether this very study has ended in the readings asked for, its report included: its store says so.
 
@@ -100,7 +85,7 @@ def outlook(
     studies: Mapping[str, Spec],
     asked: Mapping[str, str | None],
     directory: CollectionDirectory,
-    machine: engine.Machine,
+    machine: Machine,
     shared: Prepared,
 ) -> Total:
     """What the trials that are left cost."""
@@ -113,44 +98,6 @@ def outlook(
         ended = {name: count.ended for name, count in found.items()}
         left += total(each, [cost.trials - ended.get(cell.name, 0) for cell, cost in zip(plan, each, strict=True)])
     return left
-
-
-def write_collection_reports(directory: CollectionDirectory) -> list[ReportFiles]:
-    """Every installed report of the collection, from the studies that came so far as to name their cells."""
-    collection = directory.collection()
-    found = {name: store for name, store in stores(directory).items() if store.study().cells}
-    return [
-        report(found, collection.claims, collection.name, collection.question, directory.report)
-        for report in collection_reports()
-    ]
-
-
-def stores(directory: CollectionDirectory, tracking_uri: str | None = None) -> dict[str, Store]:
-    """The stores of the studies that were begun, by name. Raises Refused when they are elsewhere."""
-    return {name: open_store(name, study, study.identity(tracking_uri)) for name, study in directory.begun().items()}
-
-
-def rewrite(directory: CollectionDirectory, tracking_uri: str | None) -> list[ReportFiles]:
-    """Write each study's reports again, and the collection's; returns the collection's."""
-    for name, store in stores(directory, tracking_uri).items():
-        write_reports(store, directory.study(name))
-    return write_collection_reports(directory)
-
-
-def table(directory: CollectionDirectory, tracking_uri: str | None) -> pd.DataFrame:
-    """Every trial of every study, its study's name in the first column."""
-    frames = []
-    for name, store in stores(directory, tracking_uri).items():
-        trials = store.trials()
-        trials.insert(0, "study", name)
-        frames.append(trials)
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"study": []})
-
-
-def standing(directory: CollectionDirectory) -> dict[str, dict[str, Count]]:
-    """Where each study stands, by name and cell; one not begun has no cells."""
-    begun = directory.begun()
-    return {name: counts(begun[name]) if name in begun else {} for name in directory.collection().studies}
 
 
 @contextmanager

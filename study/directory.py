@@ -20,8 +20,9 @@ from study.owner import REMEDY, Owner, Ownership, owning
 from study.plan import Cell, cells
 from study.schema import FORMAT, Identity
 from study.spec import Collection, Spec, parse, parse_collection
-from trainables.config import TrialConfig, flatten
+from trainables.config import TrialConfig
 from trainables.errors import Refused
+from trainables.tree import flatten
 
 WHOLE = 1024  # bytes of a lock file, which are written at once
 RAISABLE = ("search/trials", "confirm/seeds")  # a larger budget tops up

@@ -17,7 +17,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -44,6 +44,7 @@ from ray.util import placement_group, remove_placement_group
 
 from study.head import Head
 from study.last_words import kept, summary
+from study.machine import Machine, slots_here
 from study.outcome import Outcome
 from study.plan import Assignment, data_key
 from study.private_ray import private_environment, private_folder
@@ -77,14 +78,6 @@ class Source(Protocol):
     def note(self, seconds: float, warning: str | None) -> None: ...
     def say(self, text: str) -> None: ...
     def end(self, folder: str, outcome: Outcome) -> None: ...
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where trials run: a Ray `address` (None: a local Ray of this process), and how many at once."""
-
-    slots: int | None = None
-    address: str | None = None
 
 
 class Muster:
@@ -498,13 +491,6 @@ def connected(images: Iterable[Splits], each: Iterable[Resources], machine: Mach
             _join(machine.address)
         signal.signal(signal.SIGTERM, on_termination)  # Ray's own, left in place, would abort
         yield
-
-
-def slots_here(resources: Resources) -> int:
-    """Trials that fit on this machine at once."""
-    by_cpu = len(os.sched_getaffinity(0)) // resources.cpus
-    by_gpu = int(torch.cuda.device_count() / resources.gpus) if resources.gpus else by_cpu
-    return max(1, min(by_cpu, by_gpu))
 
 
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}

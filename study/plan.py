@@ -16,11 +16,12 @@ from study.scaling import Scaled, is_scaled, scaled, whole
 from study.seeds import SEARCH_SEEDS
 from study.spec import Spec
 from study.transfer import KEY, Source
-from trainables.config import TrialConfig, flatten, merge, unflatten
+from trainables.config import TrialConfig
 from trainables.data import Splits
 from trainables.errors import Refused, explain
 from trainables.settings import nearest
 from trainables.train import METRICS, check_batch_sizes
+from trainables.tree import flatten, merge, unflatten
 
 Phase = Literal["search", "confirm"]
 MOST_COMBINATIONS = 10_000
@@ -127,6 +128,21 @@ def chosen(plan: Sequence[Cell], asked: str | None) -> list[Cell]:
         if name not in known:
             raise Refused("--readings", name, "is no reading of this spec", remedy)
     return [cell for cell in plan if cell.reading in (RECORD, *wanted)]
+
+
+def readings_of(studies: Mapping[str, Spec], readings: str | None) -> dict[str, str | None]:
+    """The readings asked of each study, those of the names that it has. Raises Refused for a name that none has."""
+    if readings in (None, "all", "none"):
+        return dict.fromkeys(studies, readings)
+    names = str(readings).split(",")
+    known = list(dict.fromkeys(name for spec in studies.values() for name in spec.readings))
+    for name in names:
+        if name not in known:
+            remedy = f"all, none, or some of {', '.join(known)}"
+            raise Refused("--readings", name, "is no reading of these studies", remedy)
+    return {
+        study: ",".join(name for name in names if name in spec.readings) or "none" for study, spec in studies.items()
+    }
 
 
 def _tree(spec: Spec, arm: str, reading: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 import traceback
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,26 +21,28 @@ from study.directory import Directory
 from study.environment import environment, git_commit
 from study.fairness import unequal
 from study.ledger import Ledger
-from study.outcome import Count
+from study.machine import Machine
 from study.owner import REMEDY, Board, owning
 from study.patience import GOES_ON, STORED, UNWRITTEN, Gone, Patience, passing
 from study.plan import Cell, cells, chosen, load_data, stated
 from study.progress import Display
 from study.recorder import Recorder
-from study.reports import ReportFiles, study_reports
+from study.reports import ReportFiles
 from study.schema import GAP_METRICS, CellEnd, Standing, Study, TrialEnd
 from study.search import CellSearch, pruning
 from study.spec import Spec
+from study.standing import open_shared
 from study.statistics import gap_table, in_reading, winners_curse
-from study.storage import OwnersNote, Storage, claim, mend, open_database, open_storage
+from study.storage import OwnersNote, Storage, claim, mend, open_storage
 from study.storage import passes as storage_passes
-from study.store import OwnersTag, Store, database_file, default_uri, passes, reach
+from study.store import OwnersTag, Store, database_file, passes, reach
+from study.stored import open_store, write_reports
 from study.text import last_line
 from study.work import Interrupted, Work, interruptible
-from trainables.config import flatten
 from trainables.data import Splits
 from trainables.errors import Refused, masked
 from trainables.train import resolve_device
+from trainables.tree import flatten
 
 
 class Failed(Exception):
@@ -61,7 +62,7 @@ class Prepared:
 
 
 def prepare(
-    spec: Spec, machine: engine.Machine, shared: Prepared, readings: str | None = None
+    spec: Spec, machine: Machine, shared: Prepared, readings: str | None = None
 ) -> tuple[list[Cell], dict[str, Splits]]:
     """The study's cells in the `readings` asked for, and data. Raises Refused where it could not run here."""
     plan = chosen(cells(spec), readings)
@@ -74,7 +75,7 @@ def prepare(
 
 
 def run(
-    spec: Spec, directory: Directory, machine: engine.Machine, tracking_uri: str | None, display: Display,
+    spec: Spec, directory: Directory, machine: Machine, tracking_uri: str | None, display: Display,
     shared: Prepared | None = None, storage: str | None = None, readings: str | None = None, *, take_over: bool = False,
 ) -> tuple[Store, list[ReportFiles]]:  # fmt: skip
     """Run or resume the study until every cell has its trials, then write gaps and reports; returns store and reports.
@@ -157,15 +158,6 @@ def looked_at(directory: Directory, spec: Spec, standing: Standing) -> int | Non
     return standing.looked
 
 
-def open_shared(name: str, identity: Mapping[str, str]) -> Storage | None:
-    """The database that the study was given for its search, if it was. Raises Refused if another owns the name."""
-    if "storage" not in identity:
-        return None
-    storage = open_database(identity["storage"])
-    claim(storage, name, identity["study_id"])
-    return storage
-
-
 @contextmanager
 def _alone_in(identity: Mapping[str, str]) -> Iterator[ExitStack]:
     """Whoever starts on the same SQLite files waits until this is closed, for their tables can be made only once."""
@@ -209,12 +201,6 @@ def _as_one_message(directory: Directory) -> Iterator[None]:
         log.write_text(masked(traceback.format_exc()))
         reason = f"{type(error).__name__}: {last_line(str(error))} (all of it in {log})"
         raise Failed(f"the run stopped: {reason}", f"{STORED} The same command tries again.") from None
-
-
-def open_store(name: str, directory: Directory, identity: Mapping[str, str], *, create: bool = False) -> Store:
-    """The study's store, at its tracking server or in its directory."""
-    uri = identity.get("tracking_uri") or default_uri(directory.path)
-    return Store(uri, name, create=directory.path if create else None, study_id=identity.get("study_id"))
 
 
 def summarise(spec: Spec, plan: Sequence[Cell], ledger: Ledger, store: Store) -> None:
@@ -287,23 +273,6 @@ def _write_patiently(store: Store, directory: Directory, display: Display) -> li
     reading = Patience(f"the MLflow store at {store.uri}", lambda e: passes(e) and not passing(e), display.say)
     writing = Patience(f"the report in {directory.report}", passing, display.say, words=UNWRITTEN)
     return writing.retry(lambda: reading.retry(lambda: write_reports(store, directory)))
-
-
-def write_reports(store: Store, directory: Directory) -> list[ReportFiles]:
-    """Write every installed report of the study."""
-    return [report(store, directory.report) for report in study_reports()]
-
-
-def counts(directory: Directory, readings: str | None = None) -> dict[str, Count]:
-    """Where each cell in the `readings` stands, without touching the study, which may be running."""
-    spec = directory.spec()
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / "journal"
-        copy.write_bytes(directory.journal.read_bytes() if directory.journal.exists() else b"")
-        shared = open_shared(spec.name, directory.identity(None))
-        mend(copy)
-        ledger = Ledger(shared or open_storage(copy, directory.journal), spec, chosen(cells(spec), readings))
-        return {name: cell.count() for name, cell in ledger.cells.items()}
 
 
 def _mended(journal: Path) -> Storage:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from study import yaml_core
-from trainables.config import merge
 from trainables.errors import Refused
 from trainables.settings import nearest
+from trainables.tree import merge
 
 Tree = dict[str, Any]
 SHORT = "small"  # the scale whose section may also stand at the top of a spec

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainables.config import TrialConfig, merge
+from trainables.config import TrialConfig
 from trainables.data import Split, Splits
 from trainables.step import Step
+from trainables.tree import merge
 
 TINY: dict[str, Any] = {
     "model": {"name": "alexnet", "width": 0.03, "dropout": 0.2},

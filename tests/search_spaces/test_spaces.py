@@ -4,9 +4,10 @@ import pytest
 
 from search_spaces import Choice, Float, scaled, spaces
 from search_spaces.table import TABLE
-from trainables.config import TrialConfig, unflatten
+from trainables.config import TrialConfig
 from trainables.optimizers import optimizers
 from trainables.plugins import Registry
+from trainables.tree import unflatten
 
 SIZES = [1, 16, 64, 512, 8192, 49152]
 

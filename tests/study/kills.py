@@ -28,7 +28,7 @@ base:
   model: {name: alexnet, width: 0.06, dropout: 0.1}
   data: {name: digits, train_size: 900, test_size: 100, validation: 0.2, augment: true}
   schedule: {name: cosine, warmup_epochs: 0.5}
-  epochs: 24
+  epochs: EPOCHS
 arms:
   sgd: {optimizer: {name: sgd, momentum: 0.9}}
   mclr: {optimizer: {name: mclr, momentum: 0.9}, trick: {discard: {p: 0.3, epochs: 12}}}
@@ -76,7 +76,10 @@ def kill(driver: subprocess.Popen[bytes], victim: str, draw: random.Random) -> N
 
 
 def torture(spec: Path, folder: Path, kills: int, draw: random.Random) -> list[float]:
-    """Run to the end with `kills` kills; the seconds from each restart to the first sign of progress."""
+    """Run to the end with `kills` kills; the seconds from each restart to the first sign of progress.
+
+    Exits where the study ends before it was killed so often.
+    """
     latencies: list[float] = []
     left = kills
     while True:
@@ -95,6 +98,8 @@ def torture(spec: Path, folder: Path, kills: int, draw: random.Random) -> list[f
                 left -= 1
                 alarm = time.time() + draw.uniform(3, 12)
                 print(f"kill {kills - left}: {victim}", flush=True)
+        if driver.returncode == 0 and left:
+            sys.exit(f"the study ended after {kills - left} kills: give it more --epochs")
         if driver.returncode == 0:
             return latencies
 
@@ -103,10 +108,11 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--kills", type=int, default=30)
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--epochs", type=int, default=24, help="of a trial; 60 outlast 100 kills [24]")
     asked = options.parse_args()
     base = Path(tempfile.mkdtemp(prefix="kills-"))
     spec = base / "kills.yaml"
-    spec.write_text(SPEC)
+    spec.write_text(SPEC.replace("EPOCHS", str(asked.epochs)))
     began = time.time()
     assert start(spec, base / "calm").wait() == 0, (base / "calm.log").read_text()
     calm = time.time() - began

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from study.directory import Directory
-from study.run import open_store
+from study.stored import open_store
 from tests.study.clusters import Cluster
 from tests.study.test_faults import Running, resumed
 

@@ -23,10 +23,11 @@ from study.console import PlainConsole
 from study.directory import CollectionDirectory, Directory
 from study.outcome import Count
 from study.progress import Display
-from study.run import Failed, open_store
+from study.run import Failed
 from study.schema import CellEnd, CellRun, Standing
 from study.spec import Confirm, Spec, load, parse
 from study.store import Store, default_uri
+from study.stored import open_store
 from tests.conftest import run_study
 from tests.study.commands import SMOKE, study
 

@@ -20,7 +20,7 @@ from scipy import stats
 
 from study.directory import Directory, LockFile
 from study.owner import Owner
-from study.run import counts
+from study.standing import counts
 from study.store import Store, default_uri
 from tests.conftest import run_study
 from tests.study.commands import study

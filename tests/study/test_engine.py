@@ -16,6 +16,7 @@ from study.outcome import Outcome
 from study.plan import cells, data_key, load_data, search_seed
 from study.progress import Display
 from study.spec import load
+from study.standing import counts
 from study.watch import Watch
 from study.work import Interrupted
 from tests.study.commands import study
@@ -343,7 +344,7 @@ def test_failed_trials_end_the_study_with_status_1_and_their_reason(capsys, tmp_
     assert result.status == 1
     assert "trials failed, first sgd/16/search-0000-" in " ".join(result.err.split())
     assert "MemoryError: no room" in result.err
-    assert [count.failed for count in run.counts(run.Directory(tmp_path / "s")).values()] == [3] * 4
+    assert [count.failed for count in counts(run.Directory(tmp_path / "s")).values()] == [3] * 4
 
 
 def test_a_run_stopped_while_its_last_trials_run_is_not_at_its_end(tmp_path, monkeypatch):

@@ -15,8 +15,8 @@ from mlflow import MlflowClient
 
 from study.collection import complete
 from study.directory import Directory
-from study.run import counts
 from study.spec import load
+from study.standing import counts
 from study.store import Store, default_uri
 from tests.study.commands import study
 

@@ -9,8 +9,8 @@ from study.plan import cells, chosen
 from study.sources import builtin
 from study.spec import Collection, Spec, load, parse
 from tests.study.commands import SMOKE
-from trainables.config import flatten
 from trainables.errors import Refused
+from trainables.tree import flatten
 
 STUDIES = [name for name in builtin() if "studies:" not in builtin()[name].read_text()]
 SMALL = [name for name in STUDIES if re.search("^small:|^extends:", builtin()[name].read_text(), re.MULTILINE)]

@@ -17,9 +17,9 @@ from study.directory import Directory
 from study.ledger import Ledger
 from study.outcome import Outcome
 from study.plan import Cell, cells, load_data
-from study.run import counts
 from study.search import CellSearch
 from study.spec import Spec, parse
+from study.standing import counts
 from study.storage import open_storage
 from study.store import Store, default_uri
 from tests.study.commands import study as command

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 import pytest
 
 from tests.tiny import config
-from trainables.config import TrialConfig, unflatten
+from trainables.config import TrialConfig
 from trainables.optimizers.sgd import SGDSettings
 from trainables.probes.guards import Guards
 from trainables.settings import about
+from trainables.tree import unflatten
 
 # Configurations, and their hashes as commit 9bd26f5 computed them. A line that fails means that finished trials of
 # existing studies would run again: give the new field `introduced`, or leave the old default where it was.

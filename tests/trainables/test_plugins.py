@@ -9,12 +9,13 @@ import study.spec
 import trainables.config
 from tests.tiny import TINY, config
 from trainables import plugins
-from trainables.config import TrialConfig, flatten, merge, unflatten
+from trainables.config import TrialConfig
 from trainables.errors import Refused, explain
 from trainables.optimizers import optimizers
 from trainables.optimizers.settings import OptimizerSettings
 from trainables.plugins import Registry
 from trainables.probes import Observer
+from trainables.tree import flatten, merge, unflatten
 from trainables.tricks import Trick
 
 

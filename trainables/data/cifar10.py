@@ -6,7 +6,6 @@ import pickle
 from typing import Annotated, Literal
 
 import numpy as np
-from torchvision.datasets import CIFAR10 as Torchvision
 
 from trainables.data import Data, Split, folder
 from trainables.errors import Refused
@@ -20,6 +19,8 @@ class CIFAR10(Data):
     augment: Annotated[bool, about("", "random crop with padding 4, and horizontal flip")] = True
 
     def read(self) -> tuple[Split, Split]:
+        from torchvision.datasets import CIFAR10 as Torchvision  # slow to import, and no worker needs it
+
         try:
             halves = [Torchvision(root=folder(), train=train) for train in (True, False)]
         except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
@@ -35,6 +36,8 @@ class CIFAR10(Data):
         return train, test
 
     def prepare(self) -> None:
+        from torchvision.datasets import CIFAR10 as Torchvision
+
         try:
             Torchvision(root=folder(), train=True, download=True)
         except (RuntimeError, OSError) as error:

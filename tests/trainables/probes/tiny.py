@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tests.tiny import config, noise_splits
-from trainables.config import merge
 from trainables.train import Trial
+from trainables.tree import merge
 
 
 def smooth_net() -> nn.Module:
