@@ -358,6 +358,14 @@ def list_specs(as_json: JsonOption = False) -> None:
     out.say("* has a small twin: --scale small")
 
 
+@app.command(epilog=_such_as("schema > study.schema.json"))
+def schema() -> None:
+    """The JSON schema of specs, plug-ins included: editors complete keys by it."""
+    from study.json_schema import json_schema
+
+    out.say(json.dumps(json_schema(), indent=1, ensure_ascii=False))
+
+
 @app.command(epilog=_such_as("data cifar10"))
 def data(name: Annotated[str, typer.Argument(metavar="NAME", help="A data set, such as cifar10.")]) -> None:
     """Prepare a data set ahead: trials never download."""

@@ -13,7 +13,7 @@ from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar, get_args
 
-from pydantic import GetCoreSchemaHandler, ValidationError
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
 from trainables.errors import Refused, explain
@@ -103,6 +103,10 @@ class OneOf(Generic[S]):
 
         return _plain(parse, lambda value: value.model_dump())
 
+    def __get_pydantic_json_schema__(self, _: CoreSchema, __: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Any plug-in, or a name alone."""
+        return {"anyOf": [*_schemas(self.registry).values(), {"enum": self.registry.names()}]}
+
 
 @dataclass(frozen=True)
 class SomeOf(Generic[S]):
@@ -130,6 +134,16 @@ class SomeOf(Generic[S]):
             return parsed
 
         return _plain(parse, lambda values: {name: value.model_dump() for name, value in values.items()})
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, __: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Each plug-in under its name; one without settings may be null."""
+        options = {name: {"anyOf": [each, {"type": "null"}]} for name, each in _schemas(self.registry).items()}
+        return {"type": "object", "properties": options, "additionalProperties": False}
+
+
+def _schemas(registry: Registry[type[S]]) -> dict[str, dict[str, Any]]:
+    """The JSON schema of every plug-in, by name."""
+    return {name: registry.get(name).model_json_schema() for name in registry.names()}
 
 
 def _plain(parse: Callable[[Any], Any], dump: Callable[[Any], Any]) -> CoreSchema:
