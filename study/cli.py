@@ -358,12 +358,17 @@ def list_specs(as_json: JsonOption = False) -> None:
     out.say("* has a small twin: --scale small")
 
 
-@app.command(epilog=_such_as("schema > study.schema.json"))
-def schema() -> None:
-    """The JSON schema of specs, plug-ins included: editors complete keys by it."""
+@app.command(epilog=_such_as("schema > study.schema.json", "schema --markdown > specs.md"))
+def schema(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="As a text for people, with symbols and sources.")
+    ] = False,
+) -> None:
+    """All that a spec may say, plug-ins included: the JSON schema by which editors complete keys."""
     from study.json_schema import json_schema
+    from study.reference import reference
 
-    out.say(json.dumps(json_schema(), indent=1, ensure_ascii=False))
+    print(reference() if markdown else json.dumps(json_schema(), indent=1, ensure_ascii=False), end="")
 
 
 @app.command(epilog=_such_as("data cifar10"))

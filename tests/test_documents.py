@@ -22,7 +22,7 @@ def commands() -> list[str]:
     """Every `study …` of the README: the lines of its indented blocks, and what stands between backticks."""
     lines = re.findall(r"^    (?:[A-Z_]+=\S+ |.* -- )?(study [a-z].*)$", README, re.MULTILINE)
     spans = re.findall(r"`(study [a-z][^`]*)`", README.replace("\n", " "))
-    found = [text.partition(" #")[0].strip() for text in (*lines, *spans)]
+    found = [text.partition(" #")[0].partition(" > ")[0].strip() for text in (*lines, *spans)]
     return sorted({command for command in found if "…" not in command})
 
 

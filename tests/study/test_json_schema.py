@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
@@ -10,6 +11,7 @@ import yaml
 
 from study import sources
 from study.json_schema import json_schema
+from study.reference import reference
 from tests.study.commands import study
 from trainables.optimizers.settings import optimizers
 
@@ -71,6 +73,24 @@ def test_the_command_prints_it(capsys):
     result = study(capsys, "schema")
     assert (result.status, result.err) == (0, "")
     assert json.loads(result.out) == json_schema()
+
+
+def test_the_reference_stands_in_the_documents_as_it_is_made(capsys):
+    file = Path(__file__).parents[2] / "docs" / "specs.md"
+    assert study(capsys, "schema", "--markdown").out == file.read_text(), "study schema --markdown > docs/specs.md"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "| `gamma` | γ | global coefficient of a layer-wise rule | a number, 0 < x | none: searched, or to be stated |"
+        "  | paper (10), (21) |",
+        "| `precision` |  | bfloat16: autocast | float32, bfloat16 | float32 |  |  |",
+        "| `seeds` |  | training runs of each cell on the test split | a whole number, 1 ≤ x ≤ 10000 | 5 |  |  |",
+    ],
+)
+def test_a_setting_is_a_row_of_the_reference(row):
+    assert row in reference().splitlines()
 
 
 def test_every_setting_is_described():
