@@ -187,6 +187,7 @@ def test_a_click_on_a_title_sorts_the_table(report: Path, tmp_path: Path) -> Non
 def test_nothing_is_cut_however_narrow_the_window(report: Path, tmp_path: Path, width: int) -> None:
     """Charts of one plot fit; what is wider scrolls in a place of its own, which the keyboard reaches."""
     look = """() => ({page: document.documentElement.scrollWidth, window: innerWidth,
+      scroll: [...document.querySelectorAll(".wide")].filter((each) => each.scrollWidth > each.clientWidth).length,
       charts: ["accuracy", "gap"].map((name) => document.querySelector(`#${name} svg`).getBoundingClientRect().right),
       deaf: [...document.querySelectorAll("main *")].filter((each) => each.scrollWidth > each.clientWidth + 1 &&
         ["auto", "scroll"].includes(getComputedStyle(each).overflowX) && each.tabIndex < 0).length})"""
@@ -194,6 +195,7 @@ def test_nothing_is_cut_however_narrow_the_window(report: Path, tmp_path: Path, 
     assert found["page"] <= found["window"]
     assert max(found["charts"]) <= found["window"]
     assert found["deaf"] == 0
+    assert width < 1280 or found["scroll"] == 0
 
 
 AXE = """<script>%s</script><script>
