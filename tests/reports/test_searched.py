@@ -1,5 +1,6 @@
 """The search beside what it led to, and the luck of it."""
 
+import html
 import re
 from dataclasses import replace
 
@@ -72,7 +73,7 @@ def test_repeats_that_have_not_run_are_said(tmp_path):
 
 
 def test_the_page_shows_it(results):
-    text = page(results, figures(results))
+    text = html.unescape(page(results, figures(results)))
     assert EDGE in text
     assert "winner's curse" in text
     assert "Search luck in sgd/32." in text

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import study as package
-from study import run
+from study import stored
 from study.reports import ReportFiles, collection_reports, study_reports
 from tests.study.commands import study
 
@@ -28,7 +28,7 @@ def test_our_own_reports_are_installed():
 
 def test_the_command_shows_the_page_and_verdicts_of_whatever_report_is_installed(capsys, smoke, tmp_path, monkeypatch):
     copy = shutil.copytree(smoke, tmp_path / "copy")
-    monkeypatch.setattr(run, "study_reports", lambda: [stranger])
+    monkeypatch.setattr(stored, "study_reports", lambda: [stranger])
     told = study(capsys, "run", "smoke", "--dir", copy)
     assert told.status == 0, told.err
     assert f"report: {copy / 'report' / 'paper.pdf'}" in told.out
