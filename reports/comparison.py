@@ -18,6 +18,7 @@ from reports.tables.sheet import Column, Sheet, save_sheets
 from reports.tables.words import NONE, value
 from study.cell_name import CellName
 from study.reports import ReportFiles
+from study.text import listed
 from trainables.tree import flatten
 
 if TYPE_CHECKING:
@@ -43,10 +44,9 @@ def together(studies: Mapping[str, Results]) -> Results:
     first = next(iter(studies.values()))
     parts = [_renamed(each, partial(_of, name)) for name, each in studies.items()]
     metrics = {part.curve_metric for part in parts}
-    names = list(studies)
     return replace(
         parts[0],
-        name=" and ".join(names) if len(names) == 2 else f"{', '.join(names[:-1])} and {names[-1]}",
+        name=listed(list(studies)),
         question=f"How do {len(studies)} studies compare?",
         cells=tuple(cell for part in parts for cell in part.cells),
         trials=_below(part.trials for part in parts),

@@ -13,6 +13,7 @@ from pathlib import Path
 from study.intervals import SEEDS, Estimate
 from study.ranking import Pair, Place, Ranking, reach, seeds_wanted
 from study.seeds import SEARCH_SEEDS
+from study.text import listed
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,7 @@ def _doubt(first: Place, pairs: Sequence[Pair]) -> str:
     ):
         arms = [pair.other for pair in pairs if pair.standing == standing]
         if arms:
-            said.append(words.format(_list(arms), f"{100 * pairs[0].margin:g}"))
+            said.append(words.format(listed(arms), f"{100 * pairs[0].margin:g}"))
     n = min(pair.difference.n for pair in pairs)
     few = f"; fewer than {SEEDS} seeds tell nothing" if n < SEEDS else ""
     return f"With {n} seed{'s' if n > 1 else ''} {first.arm} is {'; '.join(said)}{few}."
-
-
-def _list(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
