@@ -85,6 +85,7 @@ def page(
     """
     sections, sketches, answer = sections or [], sketches or [], results.answer
     tables = {each.name: each for each in sheets(results)} if usual(results, sections) else {}
+    found = searched(results)
     return render(
         "page.html.j2",
         [*drawn, *(chart for section in sections for chart in section.charts), *sketches],
@@ -95,8 +96,8 @@ def page(
         command=answer.command(directory, results.seeds) if directory and not results.under_way else "",
         sheets=tables,
         rankings=[each for name, each in tables.items() if name.startswith("ranking-")],
-        pruning=pruning(searched(results)),
-        untried=untried(searched(results)),
+        pruning=pruning(found),
+        untried=untried(found),
         lucky=lucky(results),
         missing=[*missing.sentences(results), *unknown(results)],
         drawn=drawn,
