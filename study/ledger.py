@@ -23,21 +23,23 @@ class Ledger:
             if search.cell.source is not None:
                 search.source = self.cells[search.cell.source.cell]
         self._widen()
-        self.waiting = [trial for cell in self.cells.values() for trial in cell.unfinished()]
         self.started: dict[str, Assignment] = {}  # by folder, in this process
 
     def next(self) -> Assignment | None:
-        """A trial to start now: first what a former process left, then of the cell whose turn it is; or None."""
+        """A trial to start now: first what another process left, then of the cell whose turn it is; or None."""
         self._widen()
-        if self.waiting:
-            started = self._start(self.waiting[0])
-            self.waiting.pop(0)
-            return started
+        if waiting := self.waiting:
+            return self._start(waiting[0])
         for cell in sorted(self.cells.values(), key=self._turn):
             trial = cell.next_search() or self._next_confirm(cell)
             if trial is not None:
                 return self._start(trial)
         return None
+
+    @property
+    def waiting(self) -> list[Assignment]:
+        """Search trials that another process began and that are still to be handed out by this one."""
+        return [trial for cell in self.cells.values() for trial in cell.left()]
 
     def _next_confirm(self, cell: CellSearch) -> Assignment | None:
         waiting = (t for t in cell.confirm() if t.folder not in self.started and not cell.confirmed(t))
@@ -46,7 +48,7 @@ class Ledger:
     @property
     def done(self) -> bool:
         """Whether nothing is left to hand out: all search and confirm trials have ended, or were tried and failed."""
-        return not self.waiting and all(
+        return all(
             cell.decided and all(t.folder in self.started or cell.confirmed(t) for t in cell.confirm())
             for cell in self.cells.values()
         )
@@ -55,9 +57,6 @@ class Ledger:
         """After the storage was away: what it stored although its answer was lost is handed out after all."""
         for cell in self.cells.values():
             cell.forget()
-        known = {trial.folder for trial in self.waiting} | set(self.started)
-        unfinished = (trial for cell in self.cells.values() for trial in cell.unfinished())
-        self.waiting += [trial for trial in unfinished if trial.folder not in known]
 
     def ended(self) -> list[Assignment]:
         """Every trial that has ended, the confirm trials of a superseded configuration left out."""
@@ -88,7 +87,7 @@ class Ledger:
             _widen([cell for cell in self.cells.values() if cell.cell.reading == reading])
 
     def _start(self, assignment: Assignment) -> Assignment:
-        self.cells[assignment.cell.name].begin(assignment)
+        self.cells[assignment.cell.name].hand_out(assignment)
         self.started[assignment.folder] = assignment
         return assignment
 

@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from study.patience import STORED, Gone
 from trainables.errors import Refused
 
 BEAT_SECONDS = 5.0
+LATE_BEATS = 2  # Who has not looked for so many stood still: another may have taken over meanwhile.
 SILENT_SECONDS = 20.0  # An owner elsewhere that has not beaten for so long, while we looked on, is dead.
 REMEDY = "wait for it, or stop it; --take-over ends it, dead or alive"
 
@@ -40,6 +41,11 @@ def _begun(pid: int) -> str:
     with suppress(OSError, IndexError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     return ""
+
+
+def _now() -> float:
+    """Seconds on a clock that goes on while a process stands still and, where it can, while the machine sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True)
@@ -92,28 +98,59 @@ class Board(Protocol):
 
 
 class Ownership:
-    """A study that this process owns, until `lost` says that another has taken it over."""
+    """A study that this process owns, until `lost` says that another has taken it over from us.
 
-    def __init__(self, board: Board, me: Owner) -> None:
-        self.board, self.me = board, me
-        self.lost: Owner | None = None
+    `former` is the token of whom we took it over from: one that stood still in the middle of a beat ends that beat when
+    it goes on, and owns nothing by it.
+    """
+
+    def __init__(self, board: Board, me: Owner, former: str = "") -> None:
+        self.board, self.me, self.former = board, me, former
+        self.lost = ""  # to whom
+        self.looked = _now()
         self.ending = threading.Event()
         self.heart = threading.Thread(target=self._beat, name="heart", daemon=True)
 
+    @property
+    def late(self) -> bool:
+        """Whether this process stood still: the heart looks and beats more often than that."""
+        return _now() - self.looked > LATE_BEATS * BEAT_SECONDS
+
     def check(self) -> None:
-        """Raises Gone where another driver has taken the study over."""
-        if self.lost is not None:
+        """Raises Gone where another driver has taken the study over; looks itself where the heart stood still."""
+        if self.late:
+            self._look()
+        if self.lost:
             raise Gone(f"another `study run` has taken the study over: {self.lost}", f"{STORED} It goes on there.")
 
     def _beat(self) -> None:
         while not self.ending.wait(BEAT_SECONDS):
-            with suppress(Exception):  # a board that is away is waited for by those who need it
-                there = Owner.read(self.board.read())
-                if there is not None and there.token != self.me.token:
-                    self.lost = there
-                    return
+            self._look()
+            if self.lost:
+                return
+            with suppress(Exception):
                 self.me = replace(self.me, beat=self.me.beat + 1)
-                self.board.write(self.me.text)
+                if not self.late:
+                    self.board.write(self.me.text)
+
+    def _look(self) -> None:
+        with suppress(Exception):  # a board that is away is waited for by those who need it
+            there = Owner.read(self.board.read())
+            if there is None:
+                self.lost = "one that has ended since" if self.late else ""
+            elif there.token not in (self.me.token, self.former):
+                self.lost = str(there)
+        self.looked = _now()
+
+
+def checked(owned: Iterable[Ownership]) -> Callable[[], None]:
+    """A look at all that is owned, which raises Gone where another driver has taken some of it over."""
+
+    def check() -> None:
+        for each in owned:
+            each.check()
+
+    return check
 
 
 @contextmanager
@@ -128,14 +165,14 @@ def owning(
     if there is not None and not take_over and _alive(board, there, say):
         raise refuse(f"another `study run` is at work there: {there}")
     board.write(me.text)
-    ownership = Ownership(board, me)
+    ownership = Ownership(board, me, there.token if there else "")
     ownership.heart.start()
     try:
         yield ownership
     finally:
         ownership.ending.set()
         ownership.heart.join(BEAT_SECONDS)
-        if ownership.lost is None:
+        if not ownership.lost:
             with suppress(Exception):  # else the next driver looks whether we are alive
                 board.write("")
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from study.locks import locked_by
 from study.text import first_line
 from trainables.errors import Refused
 
@@ -81,8 +82,10 @@ class Patience:
 
     def __init__(
         self, what: str, passes: Callable[[Exception], bool], say: Callable[[str], None],
-        again: Callable[[], None] = lambda: None, words: Words | None = None,
+        again: Callable[[], None] = lambda: None, words: Words | None = None, file: Path | None = None,
     ) -> None:  # fmt: skip
+        """`file`: that of a store in SQLite, so that whoever keeps it locked is named."""
+        self.file = file
         self.what, self.passes, self.say, self.again = what, passes, say, again
         self.words = words or Words()
         self.seconds = seconds()
@@ -134,6 +137,7 @@ class Patience:
         if not self.passes(error):
             raise error
         reason = first_line(_root(error))
+        reason += locked_by(self.file, reason)
         if self.since is None:
             self.since, self.tries = began, 0
             self.say(

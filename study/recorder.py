@@ -53,7 +53,12 @@ class Ended:
 class Recorder:
     """Writes every trial once, with patience where the store is away."""
 
-    def __init__(self, store: Store, ledger: Ledger, git_commit: str, patience: Patience) -> None:
+    def __init__(
+        self, store: Store, ledger: Ledger, git_commit: str, patience: Patience,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        """`check` raises Gone where the study is lost to another driver; nothing is written then."""
+        self._check = check
         self.store, self.ledger, self.git_commit = store, ledger, git_commit
         self.known = store.runs()
         self._check_complete()
@@ -95,6 +100,7 @@ class Recorder:
 
     def _write(self, job: Callable[[], None]) -> None:
         def checked() -> None:
+            self._check()
             self.store.check()
             job()
 

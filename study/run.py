@@ -22,7 +22,7 @@ from study.environment import environment, git_commit
 from study.fairness import unequal
 from study.ledger import Ledger
 from study.machine import Machine
-from study.owner import REMEDY, Board, owning
+from study.owner import REMEDY, Board, checked, owning
 from study.patience import GOES_ON, STORED, UNWRITTEN, Gone, Patience, passing
 from study.plan import Cell, cells, chosen, load_data, stated
 from study.progress import Display
@@ -33,7 +33,7 @@ from study.search import CellSearch, pruning
 from study.spec import Spec
 from study.standing import open_shared
 from study.statistics import gap_table, in_reading, winners_curse
-from study.storage import OwnersNote, Storage, claim, mend, open_storage
+from study.storage import OwnersNote, Storage, claim, mend, open_storage, sqlite_file
 from study.storage import passes as storage_passes
 from study.store import OwnersTag, Store, database_file, passes, reach
 from study.stored import open_store, write_reports
@@ -102,7 +102,7 @@ def run(
             reach(uri, spec.name, identity["study_id"])
         directory.begin(identity)
         store = open_store(spec.name, directory, identity, create=True)
-        results = Patience(f"the MLflow store at {store.uri}", passes, display.say)
+        results = Patience(f"the MLflow store at {store.uri}", passes, display.say, file=store.database)
         looked = results.retry(lambda: looked_at(directory, spec, store.standing()))
         # Before a larger budget is accepted.
         results.retry(lambda: store.describe(Standing(complete=False, looked=looked)))
@@ -112,18 +112,19 @@ def run(
             claim(database, spec.name, identity["study_id"])
         starting.close()
         boards = shared_boards(spec.name, identity, database, store)
-        owned = [own, *(stack.enter_context(owning(
+        check = checked([own, *(stack.enter_context(owning(
             board, own.me, partial(_at_work, spec.name, place), display.say, take_over=take_over
-        )) for place, board in boards.items())]  # fmt: skip
+        )) for place, board in boards.items())])  # fmt: skip
         former = versions.recorded(results.retry(store.study))
         trained_by = former if ledger.done else versions.joined(former, versions.installed())
         if not ledger.done and (news := versions.news(former, versions.installed())):
             display.say(news)
         results.retry(lambda: store.describe(described(spec, whole, trained_by)))
-        recorder = results.retry(lambda: Recorder(store, ledger, git_commit(), results))
+        recorder = results.retry(lambda: Recorder(store, ledger, git_commit(), results, check))
         place = identity["storage"] if database else str(directory.journal)
-        search = Patience(f"the search's storage {place}", storage_passes, display.say)
-        work = Work(ledger, recorder, display, search, directory.trials, owned)
+        file = sqlite_file(place) if database else None
+        search = Patience(f"the search's storage {place}", storage_passes, display.say, file=file)
+        work = Work(ledger, recorder, display, search, directory.trials, check)
         if not ledger.done:
             standing = {name: cell.count() for name, cell in ledger.cells.items()}
             left = [count.left for count in standing.values()]
@@ -214,6 +215,7 @@ def summarise(spec: Spec, plan: Sequence[Cell], ledger: Ledger, store: Store) ->
         trials = store.trials()
     rows = _gaps(spec, plan, trials)
     known = store.runs("tags.phase = 'cell'")
+    store.delete_doubles()
     for name, cell in ledger.cells.items():
         count, row = cell.count(), rows.get(name, {})
         metrics = {

@@ -38,6 +38,8 @@ warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning
 WORST = 0.0  # A diverged trial counts as this accuracy.
 FAR = 1e9  # By so much a trial breaks a constraint on a metric that it did not report.
 ENDED = ("complete", "pruned", "diverged")  # A failed trial is run again, so it has not ended.
+CONFIRM = "confirm/"  # The note on how a confirm trial ended, by its hash …
+BEGUN = "begun/"  # … and before it that on one that has not: what has ended is never written over.
 
 Rows = Sequence[tuple[int, Mapping[str, float]]]  # metrics by epoch, in order
 
@@ -64,7 +66,8 @@ class CellSearch:
         self.keys = {optuna_key(key, range_): key for key, range_ in cell.space.items()}
         self.distributions = distributions(self.widest)
         self._check_ranges()
-        self.failed: set[int] = set()  # numbers of the search trials that failed in this process
+        self.handed: set[int] = set()  # numbers of the search trials that this process has handed out
+        self.failed: set[int] = set()  # and of those, which failed
         self.ended_confirms = {key for key, state in self._confirms().items() if state["status"] in ENDED}
         self._confirm: list[Assignment] = []
         pruner = None if pruning(spec, cell).startswith("off") else spec.search.pruner.build(cell.typical.epochs)
@@ -142,7 +145,9 @@ class CellSearch:
 
     def _confirms(self) -> dict[str, dict[str, Any]]:
         """Confirm trials that were begun, and where they stand."""
-        return {key: state for key, state in self.study.attributes().items() if key.startswith("confirm/")}
+        noted = self.study.attributes()
+        begun = {key.removeprefix(BEGUN): state for key, state in noted.items() if key.startswith(BEGUN)}
+        return begun | {key: state for key, state in noted.items() if key.startswith(CONFIRM)}
 
     # Ranges
 
@@ -186,9 +191,13 @@ class CellSearch:
 
     # What comes next
 
-    def unfinished(self) -> list[Assignment]:
-        """Trials that were handed out and have not ended."""
-        return [self.assignment(trial) for trial in self.trials if not trial.state.is_finished()]
+    def left(self) -> list[Assignment]:
+        """Trials that have not ended, and that this process has not handed out: another began them."""
+        return [
+            self.assignment(trial)
+            for trial in self.trials
+            if not trial.state.is_finished() and trial.number not in self.handed
+        ]
 
     def next_search(self) -> Assignment | None:
         """A new search trial, or None if the budget is spent or trials it must see are still running."""
@@ -196,7 +205,8 @@ class CellSearch:
         seen = self._seen(number)
         if number >= self.budgets[-1] or seen is None:
             return None
-        return self.assignment(self.study.begin(self._suggest(number, seen), self.distributions))
+        begun = self.study.begin(self._suggest(number, seen), self.distributions)
+        return self.assignment(begun) if begun else None
 
     def confirm(self) -> list[Assignment]:
         """The confirm trials of the best configuration, ended or not; none while the search for it goes on."""
@@ -212,10 +222,12 @@ class CellSearch:
             ]
         return self._confirm
 
-    def begin(self, assignment: Assignment) -> None:
-        """A confirm trial is handed out; a search trial stands in the storage from its suggestion on."""
-        if assignment.phase == "confirm":
-            self.study.note(_confirm_key(assignment), {"status": "running"})
+    def hand_out(self, assignment: Assignment) -> None:
+        """A trial begins; a search trial stands in the storage from its suggestion on."""
+        if assignment.phase == "search":
+            self.handed.add(assignment.number)
+        else:
+            self.study.note(BEGUN + _confirm_key(assignment), {"status": "running"})
 
     def assignment(self, trial: FrozenTrial) -> Assignment:
         """The search trial as something to run."""
@@ -252,8 +264,8 @@ class CellSearch:
             self._finish_search(assignment.number, outcome, rows, ended)
             return
         key = _confirm_key(assignment)
-        self.study.note(key, {**ended, **outcome.metrics})
-        if outcome.status != "failed":
+        self.study.note(key if outcome.status in ENDED else BEGUN + key, {**ended, **outcome.metrics})
+        if outcome.status in ENDED:
             self.ended_confirms.add(key)
 
     def _finish_search(self, number: int, outcome: Outcome, rows: Rows, ended: Mapping[str, Any]) -> None:
@@ -345,4 +357,4 @@ def _rank(trial: FrozenTrial) -> tuple[float, float, int]:
 
 
 def _confirm_key(assignment: Assignment) -> str:
-    return f"confirm/{assignment.config.hash()}"
+    return CONFIRM + assignment.config.hash()

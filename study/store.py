@@ -37,6 +37,7 @@ from study import schema
 from study.artifacts import Artifacts
 from study.credentials import log_in, without_password
 from study.drivers import tables, with_driver
+from study.locks import locked_by
 from study.patience import Anchor, passing
 from study.schema import CellEnd, CellRun, Identity, Keys, Pointer, Standing, Study, Summary, Tags
 from study.text import first_line
@@ -116,6 +117,7 @@ class Store:
         self.anchor: Anchor | None = None
         self.database = database_file(uri)
         self._long_facts_run: str | None = None
+        self.doubles: set[str] = set()  # runs that were read and do not count
         with _reachable(uri):
             self.client = MlflowClient(tracking_uri=self.uri_to_connect)
             beside = self.database.parent / "artifacts" if self.database else None
@@ -172,11 +174,7 @@ class Store:
 
     def runs(self, query: str = "") -> dict[tuple[str, str, str], Run]:
         """Every run (that meets the query), by its tags (cell, phase, config_hash); a cell's own has config_hash ''."""
-        return {
-            (run.data.tags["cell"], run.data.tags["phase"], run.data.tags.get("config_hash", "")): run
-            for run in self._search(query)
-            if "cell" in run.data.tags
-        }
+        return {_place(run): run for run in self._counted(query) if "cell" in run.data.tags}
 
     def open_run(
         self, known: Run | None, name: str, tags: CellRun, params: Mapping[str, Any], parent: str | None
@@ -282,6 +280,11 @@ class Store:
                 record.latest |= row
                 record.last_step = step
 
+    def delete_doubles(self) -> None:
+        """Into MLflow's bin with what was read and does not count."""
+        while self.doubles:
+            self.client.delete_run(self.doubles.pop())
+
     # Reading
 
     def identity(self) -> Identity:
@@ -306,7 +309,7 @@ class Store:
 
     def summaries(self) -> dict[str, Summary]:
         """Each cell's run, by the cell."""
-        runs = ((self.artifacts.whole(run.data.tags), run.data.metrics) for run in self._search("tags.phase = 'cell'"))
+        runs = ((self.artifacts.whole(run.data.tags), run.data.metrics) for run in self._counted("tags.phase = 'cell'"))
         found = (Summary(CellRun.from_tags(tags), CellEnd.from_tags(tags), metrics) for tags, metrics in runs)
         return {summary.run.cell: summary for summary in found}
 
@@ -320,13 +323,14 @@ class Store:
 
     def curves(self, run_ids: Sequence[str], keys: Sequence[str]) -> pd.DataFrame:
         """Metrics by epoch: columns `run_id`, `metric`, `epoch`, `value`."""
-        points = [
-            (run_id, key, point.step, point.value)
+        points = {  # an epoch that two drivers wrote at one moment is there twice
+            (run_id, key, point.step): point.value
             for run_id in run_ids
             for key in keys
             for point in self.client.get_metric_history(run_id, schema.safe_key(key))
-        ]
-        return pd.DataFrame(points, columns=["run_id", "metric", "epoch", "value"])
+        }
+        rows = [(*place, value) for place, value in points.items()]
+        return pd.DataFrame(rows, columns=["run_id", "metric", "epoch", "value"])
 
     def _facts(self) -> dict[str, str]:
         return self.artifacts.whole(self.client.get_experiment(self.experiment_id).tags)
@@ -342,7 +346,7 @@ class Store:
         return f"/#/experiments/{self.experiment_id}/runs?workflowType=machine_learning"
 
     def _frame(self, query: str) -> pd.DataFrame:
-        frame = pd.DataFrame(self._row(run) for run in self._search(query))
+        frame = pd.DataFrame(self._row(run) for run in self._counted(query))
         for column in frame.columns:
             numbers = pd.to_numeric(frame[column], errors="coerce")
             known = column == "run_id" or column in schema.RUN_KINDS  # an arm may be called 10
@@ -360,6 +364,21 @@ class Store:
         whole = {schema.whole_key(key, keys): value for key, value in values.items()}
         return {"run_id": run.info.run_id} | told | {key: x for key, x in whole.items() if key not in told}
 
+    def _counted(self, query: str) -> list[Run]:
+        """One run for each cell and trial.
+
+        A driver that stood still in the middle of making one, while another took the study over, makes a second when it
+        goes on. The one that has ended counts, else the first.
+        """
+        counted: dict[tuple[str, ...], Run] = {}
+        for run in self._search(query):
+            place = _place(run) if "cell" in run.data.tags else (run.info.run_id,)
+            other = counted.setdefault(place, run)
+            if other is not run:
+                counted[place], double = sorted((other, run), key=_running)
+                self.doubles.add(double.info.run_id)
+        return list(counted.values())
+
     def _search(self, query: str) -> Iterator[Run]:
         token = None
         while True:
@@ -374,6 +393,16 @@ class Store:
             token = page.token
             if not token:
                 return
+
+
+def _place(run: Run) -> tuple[str, str, str]:
+    """The tags by which a run is found again."""
+    tags = run.data.tags
+    return tags["cell"], tags["phase"], tags.get("config_hash", "")
+
+
+def _running(run: Run) -> bool:
+    return bool(run.data.tags.get("status", "running") == "running")
 
 
 def _to_connect(uri: str) -> str:
@@ -442,10 +471,11 @@ def _reachable(uri: str) -> Iterator[None]:
             raise Refused("tracking_uri", uri, f"the MLflow server there asks who you are ({first_line(error)})",
                           "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, to an "
                           "account that may write there") from error  # fmt: skip
-        raise Refused(
-            "tracking_uri", uri, f"the MLflow store there does not answer ({first_line(error)})",
-            "start the server, correct --tracking-uri or MLFLOW_TRACKING_URI, or leave both out",
-        ) from error  # fmt: skip
+        reason = first_line(error)
+        remedy = "start the server, correct --tracking-uri or MLFLOW_TRACKING_URI, or leave both out"
+        if by := locked_by(database_file(uri), reason):
+            reason, remedy = reason + by, "end that process, or let it go on"
+        raise Refused("tracking_uri", uri, f"the MLflow store there does not answer ({reason})", remedy) from error
     finally:
         for key, value in before.items():
             if value is None:

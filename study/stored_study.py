@@ -7,16 +7,21 @@ of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from study.storage import at_once
+
+NUMBER = "study:number"  # the system attribute that holds a trial's own number, written with the trial
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,12 @@ class Ending:
 
 
 class StoredStudy:
-    """The study called `name`, made where there is none. This process alone writes its trials."""
+    """The study called `name`, made where there is none. Its owner alone writes its trials.
+
+    A trial's number is its own, stored with it at its making, and the first trial of a number counts. So a former owner
+    that stood still while another took the study over, and goes on in the middle of beginning a trial, cannot shift the
+    numbers of those that follow: its trial is the one that the new owner wanted, or a second of its number.
+    """
 
     def __init__(self, storage: BaseStorage, name: str) -> None:
         self.storage = storage
@@ -38,38 +48,55 @@ class StoredStudy:
         try:
             self.id = storage.get_study_id_from_name(name)
         except KeyError:
-            self.id = storage.create_new_study([StudyDirection.MAXIMIZE], name)
+            with suppress(DuplicatedStudyError):  # by another, meanwhile
+                storage.create_new_study([StudyDirection.MAXIMIZE], name)
+            self.id = storage.get_study_id_from_name(name)
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """Every trial, by number."""
+        """Every trial that counts, by number."""
         if self._trials is None:
-            self._trials = self.storage.get_all_trials(self.id, deepcopy=False)
+            self._trials = first_of_each_number(self.storage.get_all_trials(self.id, deepcopy=False))
         return self._trials
 
     def forget(self) -> None:
         """Read the trials anew when they are next wanted."""
         self._trials = None
 
-    def begin(self, suggested: FrozenTrial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
-        """A running trial of the next number, with the parameters and the sampler's attributes of `suggested`."""
+    def begin(self, suggested: FrozenTrial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial | None:
+        """A running trial of the next number, with the parameters and the sampler's attributes of `suggested`.
+
+        Where another process has begun that number since the trials were read, its trial is the one; None where that
+        has ended, too.
+        """
+        number = len(self.trials)
         template = create_trial(
             state=TrialState.RUNNING, params=suggested.params, distributions=dict(distributions),
-            system_attrs=suggested.system_attrs,
+            system_attrs={**suggested.system_attrs, NUMBER: number},
         )  # fmt: skip
+        made = self.storage.create_new_trial(self.id, template)
         self.forget()
-        return self.storage.get_trial(self.storage.create_new_trial(self.id, template))
+        trial = self.trials[number]
+        if trial._trial_id != made:
+            self.storage.set_trial_state_values(made, TrialState.FAIL)
+        return None if trial.state.is_finished() else trial
 
     def end(self, number: int, attributes: Mapping[str, Any], ending: Ending | None) -> bool:
         """Write how trial `number` ended, at once; without an `ending` it stays unfinished.
 
         False, and nothing is written, where it has an ending already: a try before this one got through, though its
-        answer did not.
+        answer did not, or another process has ended it.
         """
+        trial_id = self.trials[number]._trial_id
         self.forget()
-        trial_id = self.storage.get_trial_id_from_study_id_trial_number(self.id, number)
         if self.storage.get_trial(trial_id).state.is_finished():
             return False
+        with suppress(UpdateFinishedTrialError):
+            self._write(trial_id, attributes, ending)
+            return True
+        return False
+
+    def _write(self, trial_id: int, attributes: Mapping[str, Any], ending: Ending | None) -> None:
         with at_once(self.storage):
             for key, value in attributes.items():
                 self.storage.set_trial_user_attr(trial_id, key, value)
@@ -79,7 +106,6 @@ class StoredStudy:
                 for key, value in ending.pruner_attributes.items():
                     self.storage.set_trial_system_attr(trial_id, key, value)
                 self.storage.set_trial_state_values(trial_id, ending.state, [ending.value])
-        return True
 
     def attributes(self) -> dict[str, Any]:
         """What was noted about the study as a whole."""
@@ -88,3 +114,20 @@ class StoredStudy:
     def note(self, key: str, value: Any) -> None:
         """Note something about the study as a whole."""
         self.storage.set_study_user_attr(self.id, key, value)
+
+
+def first_of_each_number(stored: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials by their own numbers; for one that was stored without, that is Optuna's."""
+    first: dict[int, FrozenTrial] = {}
+    for trial in stored:
+        number = trial.system_attrs.get(NUMBER, trial.number)
+        if number not in first:
+            first[number] = trial if number == trial.number else _numbered(trial, number)
+    return [first[number] for number in sorted(first)]
+
+
+def _numbered(trial: FrozenTrial, number: int) -> FrozenTrial:
+    """The storage keeps the trial that it gave: this is another."""
+    own = copy.copy(trial)
+    own.number = number
+    return own

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from study.ledger import Ledger
 from study.outcome import Outcome
-from study.owner import Ownership
 from study.patience import Patience
 from study.plan import Assignment
 from study.progress import Display
@@ -52,10 +51,10 @@ class Work:
 
     def __init__(
         self, ledger: Ledger, recorder: Recorder, display: Display, patience: Patience, folder: Path,
-        owned: Sequence[Ownership] = (),
+        check: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
-        """Where one of those `owned` is lost to another driver, all but construction raises Gone."""
-        self.owned = owned
+        """`check` raises Gone where the study is lost to another driver; then so does all but construction."""
+        self._check = check
         self.ledger, self.recorder, self.display, self.patience, self.folder = (
             ledger, recorder, display, patience, folder
         )  # fmt: skip
@@ -80,6 +79,7 @@ class Work:
         return assignment
 
     def started(self, assignment: Assignment) -> None:
+        self._check()
         self.recorder.start(assignment)
         self.display.trial_started(assignment)
 
@@ -133,10 +133,6 @@ class Work:
         """
         until = self.last if self.last > self.display.began else time.monotonic()
         return self.busy / max(1e-9, (until - self.display.began) * self.display.slots)
-
-    def _check(self) -> None:
-        for each in self.owned:
-            each.check()
 
     def _next(self) -> Assignment | None:
         self._settle()

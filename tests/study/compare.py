@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pandas as pd
 from mlflow import MlflowClient
+from optuna.storages import BaseStorage
 
 from study.storage import open_storage
 from study.store import Store, default_uri
+from study.stored_study import StoredStudy
 
 CLOCK = ("run_id", "git_commit", "time/train_seconds")
 
@@ -38,15 +41,20 @@ def histories(
     return found
 
 
-def optuna_trials(folder: Path) -> dict[str, list[object]]:
-    """Every Optuna trial of every cell."""
-    storage = open_storage(folder / "optuna.journal")
+def optuna_trials(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Every Optuna trial of every cell that counts, by its own number."""
+    return searched(open_storage(folder / "optuna.journal"))
+
+
+def searched(storage: BaseStorage, prefix: str = "") -> dict[str, list[tuple[Any, ...]]]:
+    """As `optuna_trials`, of the Optuna studies whose name begins so, under the rest of it."""
     return {
-        summary.study_name: [
+        name.removeprefix(prefix): [
             (trial.number, trial.params, trial.value, trial.state.name, trial.intermediate_values)
-            for trial in optuna.load_study(study_name=summary.study_name, storage=storage).trials
+            for trial in StoredStudy(storage, name).trials
         ]
-        for summary in optuna.get_all_study_summaries(storage)
+        for name in (summary.study_name for summary in optuna.get_all_study_summaries(storage))
+        if name.startswith(prefix)
     }
 
 

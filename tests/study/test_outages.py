@@ -95,26 +95,36 @@ class MemoryStore:
         self.closed[record.run_id] = end.to_tags()
 
 
-def work_on(spec: Spec, plan: list[Cell], storage: Any, store: Any, folder: Path) -> Work:
+def work_on(
+    spec: Spec, plan: list[Cell], storage: Any, store: Any, folder: Path, check: Callable[[], None] = lambda: None
+) -> Work:
     """The real ledger, recorder and work on these two."""
     said: list[str] = []
     search = Patience("the search's storage", passing, said.append)
     results = Patience("the store", passing, said.append)
     ledger = search.retry(lambda: Ledger(storage, spec, plan))
-    recorder = results.retry(lambda: Recorder(store, ledger, "commit", results))
+    recorder = results.retry(lambda: Recorder(store, ledger, "commit", results, check))
     display = Display(PlainConsole(quiet=True), spec.name, SLOTS)
     display.counts = {name: cell.count() for name, cell in ledger.cells.items()}
-    return Work(ledger, recorder, display, search, folder)
+    return Work(ledger, recorder, display, search, folder, check)
 
 
 def drive(work: Work, order: random.Random) -> None:
-    """As the engine does: fill the slots, advance a running trial by an epoch, until there is nothing left."""
+    for _ in driven(work, order):
+        pass
+
+
+def driven(work: Work, order: random.Random) -> Iterator[None]:
+    """As the engine does: fill the slots, advance a running trial by an epoch, until there is nothing left.
+
+    Yields after each such round.
+    """
     live: dict[str, tuple[Assignment, int]] = {}
     for _ in range(ROUNDS):
         while len(live) < SLOTS and (assignment := work.next()) is not None:
             assert assignment.folder not in live
             work.started(assignment)
-            (work.folder / assignment.folder).mkdir(parents=True)  # its checkpoint
+            (work.folder / assignment.folder).mkdir(parents=True, exist_ok=True)  # its checkpoint
             live[assignment.folder] = assignment, 1
         if not live and work.done:
             break
@@ -129,6 +139,7 @@ def drive(work: Work, order: random.Random) -> None:
             if outcome is not None:
                 del live[folder]
                 work.end(folder, outcome)
+        yield
     else:
         pytest.fail(f"the study waits for ever: {[cell.count() for cell in work.ledger.cells.values()]}")
     work.close()
@@ -165,7 +176,7 @@ def undisturbed() -> Callable[[tuple[str, ...]], tuple[Any, MemoryStore]]:
 
 
 def test_a_handed_out_trial_whose_answer_was_lost_is_found_after_another_reports(tmp_path):
-    """Issue 12: `get_trial` fails once after `create_new_trial`; a report that needs no storage is no sign of life."""
+    """What follows `create_new_trial` fails once; a report that needs no storage is no sign of life."""
     spec = load("smoke", overrides=TRIALS)
     plan = cells(spec)
     storage, store = Flaky(InMemoryStorage()), MemoryStore()
@@ -173,14 +184,19 @@ def test_a_handed_out_trial_whose_answer_was_lost_is_found_after_another_reports
     first = work.next()
     assert first is not None
     work.started(first)
-    original = storage.target.get_trial
+    create, read = storage.target.create_new_trial, storage.target.get_all_trials
 
-    def lost(*_: object) -> None:
-        storage.target.get_trial = original
+    def created(*words: Any) -> Any:
+        storage.target.get_all_trials = lost
+        return create(*words)
+
+    def lost(*_: object, **__: object) -> None:
+        storage.target.get_all_trials = read
         raise ConnectionError
 
-    storage.target.get_trial = lost
+    storage.target.create_new_trial = created
     assert work.next() is None
+    storage.target.create_new_trial = create
     assert work.report(first.folder, curve(first)[:1]) is None
     assert work.patience.away
     orphan = work.next()

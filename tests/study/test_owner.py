@@ -110,6 +110,57 @@ def test_who_is_taken_over_stops_and_leaves_the_new_owner_alone():
     assert board.text == "the next one's"
 
 
+@pytest.fixture
+def still(monkeypatch):
+    """Owners whose heart stands still, as that of a stopped process does, until its clock has gone on."""
+    monkeypatch.setattr(owner.Ownership, "_beat", lambda _self: None)
+
+    def pass_by():
+        now = owner._now()
+        monkeypatch.setattr(owner, "_now", lambda: now + 60)
+
+    return pass_by
+
+
+def test_who_stood_still_looks_before_it_goes_on(still):
+    board = Memory()
+    with own(board) as first, own(board, take_over=True):
+        first.check()  # the heart's business, while it beats
+        still()
+        with pytest.raises(Gone, match=r"another `study run` has taken the study over: process .* in /here, since 20"):
+            first.check()
+
+
+def test_who_stood_still_while_another_ran_the_study_to_its_end_has_lost_it(still):
+    board = Memory()
+    with own(board) as first:
+        with own(board, take_over=True):
+            pass
+        assert board.text == ""
+        still()
+        with pytest.raises(Gone, match=r"taken the study over: one that has ended since"):
+            first.check()
+    assert board.text == ""
+
+
+def test_a_note_that_somebody_deletes_is_written_again():
+    board = Memory()
+    with own(board) as ours:
+        board.write("")
+        until(lambda: Owner.read(board.text))
+        ours.check()
+
+
+def test_a_beat_that_was_begun_before_another_took_over_takes_nothing_back():
+    """Stopped between its look and its beat, the former owner writes when it goes on."""
+    board = Memory()
+    with own(board) as first, own(board, take_over=True) as second:
+        board.write(first.me.text)
+        until(lambda: first.lost)
+        second.check()
+        assert second.lost == ""
+
+
 def test_a_board_that_is_away_costs_nothing_while_it_is():
     board, left = Memory(), [ConnectionError("away")] * 5
     with own(board) as ours:

@@ -216,13 +216,42 @@ def test_a_cell_counts_its_trials_by_how_they_ended(tmp_path):
     cell.finish(last, Outcome("failed", reason="no memory"), [])
     assert (cell.count().failed, cell.count().running, cell.failed) == (1, 0, {4})
     first, second = cell.confirm()
-    cell.begin(first)
+    cell.hand_out(first)
     assert cell.count().running == 1
     cell.finish(first, ended(0.6), ROWS)
-    cell.begin(second)
+    cell.hand_out(second)
     cell.finish(second, Outcome("failed", reason="no memory"), [])
     assert (cell.confirmed(first), cell.confirmed(second)) == (True, False)
     assert (cell.count().done, cell.count().failed, cell.count().left) == (3, 2, 2)
+
+
+def test_a_confirm_trial_that_ended_stays_ended_whatever_a_driver_that_lost_the_study_notes(tmp_path):
+    """It stood still while the owner ran the trial, and goes on with a start, or with a failure of its own."""
+    cell = one(tmp_path)
+    for _ in range(5):
+        cell.finish(cell.next_search(), ended(0.4), ROWS)
+    first, second = cell.confirm()
+    for late in (lambda: cell.hand_out(first), lambda: cell.finish(first, Outcome("failed", reason="no memory"), [])):
+        cell.finish(first, ended(0.6), ROWS)
+        late()
+        assert one(tmp_path).confirmed(first)
+        assert one(tmp_path).count().done == 6
+    cell.hand_out(second)
+    assert not one(tmp_path).confirmed(second)
+    assert one(tmp_path).count().running == 1
+
+
+def test_notes_of_versions_that_wrote_both_under_one_key_are_read(tmp_path):
+    cell = one(tmp_path)
+    for _ in range(5):
+        cell.finish(cell.next_search(), ended(0.4), ROWS)
+    first, second = cell.confirm()
+    cell.study.note(f"confirm/{first.config.hash()}", {"status": "complete", "test/accuracy": 0.5})
+    cell.study.note(f"confirm/{second.config.hash()}", {"status": "running"})
+    again = one(tmp_path)
+    assert (again.confirmed(first), again.confirmed(second), again.count().running) == (True, False, 1)
+    again.finish(second, ended(0.6), ROWS)
+    assert one(tmp_path).confirmed(second)
 
 
 def test_where_every_trial_diverged_no_confirm_trial_is_expected(tmp_path):

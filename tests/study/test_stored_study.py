@@ -10,7 +10,7 @@ from optuna.trial import TrialState, create_trial
 
 from study.samplers import numbered
 from study.storage import open_storage
-from study.stored_study import Ending, StoredStudy
+from study.stored_study import NUMBER, Ending, StoredStudy
 
 SPACE = {"lr": FloatDistribution(1e-3, 1.0, log=True), "name": CategoricalDistribution(("a", "b"))}
 WIDE = {**SPACE, "lr": FloatDistribution(1e-6, 1e3, log=True)}
@@ -58,7 +58,7 @@ def test_an_ending_is_read_back_whole_and_only_the_first_counts(storage):
         assert (first.state, first.user_attrs) == (TrialState.RUNNING, {})
         assert (second.state, second.value, second.intermediate_values) == (TrialState.PRUNED, 0.25, {1: 0.5, 2: 0.25})
         assert second.user_attrs == {"status": "pruned", "step": 2}
-        assert second.system_attrs == {"cma:n": 3, "rung": 1}
+        assert second.system_attrs == {"cma:n": 3, "rung": 1, NUMBER: 1}
 
 
 def test_without_an_ending_a_trial_stays_unfinished(storage):
@@ -69,6 +69,60 @@ def test_without_an_ending_a_trial_stays_unfinished(storage):
     assert (trial.state, trial.user_attrs) == (TrialState.RUNNING, {"status": "failed"})
     assert study.end(0, {"status": "complete"}, Ending(TrialState.COMPLETE, 0.5))
     assert study.trials[0].user_attrs == {"status": "complete"}
+
+
+def test_of_two_trials_of_one_number_the_first_counts_whoever_began_it(storage):
+    """A driver that stood still since it read the trials goes on: before and after the new owner's own trial."""
+    ours, stale = StoredStudy(storage, "cell"), StoredStudy(storage, "cell")
+    for study in (ours, stale):
+        assert study.trials == []
+    first = ours.begin(suggested(0.1), SPACE)
+    late = stale.begin(suggested(0.2), SPACE)
+    assert (first.number, late.number, late.params["lr"]) == (0, 0, 0.1)
+    second = stale.begin(suggested(0.3), SPACE)  # the new owner has not read it
+    adopted = ours.begin(suggested(0.4), SPACE)
+    assert (second.number, adopted.number, adopted.params["lr"]) == (1, 1, 0.3)
+    assert ours.end(1, {"status": "complete"}, Ending(TrialState.COMPLETE, 0.5))
+    assert ours.begin(suggested(0.5), SPACE).number == 2
+    assert [(trial.number, trial.params["lr"], trial.state.name) for trial in StoredStudy(storage, "cell").trials] == [
+        (0, 0.1, "RUNNING"), (1, 0.3, "COMPLETE"), (2, 0.5, "RUNNING"),
+    ]  # fmt: skip
+    states = [trial.state.name for trial in storage.get_all_trials(ours.id)]
+    assert states == ["RUNNING", "FAIL", "COMPLETE", "FAIL", "RUNNING"]
+
+
+def test_a_number_that_another_has_begun_and_ended_is_not_begun_again(storage):
+    ours, stale = StoredStudy(storage, "cell"), StoredStudy(storage, "cell")
+    assert stale.trials == []
+    ours.begin(suggested(), SPACE)
+    ours.end(0, {}, Ending(TrialState.COMPLETE, 0.5))
+    assert stale.begin(suggested(), SPACE) is None
+    assert [trial.value for trial in stale.trials] == [0.5]
+
+
+def test_an_ending_that_another_overtakes_is_none(storage, monkeypatch):
+    ours, stale = StoredStudy(storage, "cell"), StoredStudy(storage, "cell")
+    ours.begin(suggested(), SPACE)
+    written = storage.set_trial_user_attr
+
+    def overtaken(*words):
+        monkeypatch.setattr(storage, "set_trial_user_attr", written)
+        assert ours.end(0, {"status": "complete"}, Ending(TrialState.COMPLETE, 0.5))
+        written(*words)
+
+    monkeypatch.setattr(storage, "set_trial_user_attr", overtaken)
+    assert not stale.end(0, {"status": "failed"}, None)
+    assert StoredStudy(storage, "cell").trials[0].user_attrs == {"status": "complete"}
+
+
+def test_trials_without_a_number_of_their_own_have_optunas(storage):
+    """As versions before this wrote them."""
+    study = StoredStudy(storage, "cell")
+    for _ in range(2):
+        storage.create_new_trial(study.id, create_trial(state=TrialState.RUNNING, system_attrs={"grid:id": 1}))
+    study.forget()
+    assert [trial.number for trial in study.trials] == [0, 1]
+    assert study.begin(suggested(), SPACE).number == 2
 
 
 def test_notes_about_the_study_are_read_back(storage):
