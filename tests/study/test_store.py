@@ -50,6 +50,33 @@ def test_closing_twice_writes_final_metrics_once(store):
     assert store.client.get_run(record.run_id).info.status == "FINISHED"
 
 
+@pytest.mark.parametrize("late_first", [True, False])
+def test_of_two_runs_of_one_trial_the_one_that_ended_counts_and_the_other_goes(store, late_first):
+    """Two drivers made one each at one moment, when the second took the study over from the first."""
+    late = store.open_run(None, "t", TRIAL, {}, None) if late_first else None
+    ours = store.open_run(None, "t", TRIAL, {}, None)
+    store.close(ours, COMPLETE, {"test/accuracy": 0.5}, ok=True, rows=[(1, {"train/loss": 1.0})])
+    late = late or store.open_run(None, "t", TRIAL, {}, None)
+    parents = [store.open_run(None, "sgd/16", CELL, {}, None) for _ in range(2)]
+    assert store.runs()["sgd/16", "search", "abc"].info.run_id == ours.run_id
+    assert list(store.trials()["run_id"]) == [ours.run_id]
+    assert list(store.cells()["run_id"]) == [parents[0].run_id]
+    assert store.doubles == {late.run_id, parents[1].run_id}
+    store.delete_doubles()
+    assert store.doubles == set()
+    left = store.client.search_runs([store.experiment_id])
+    assert {run.info.run_id for run in left} == {ours.run_id, parents[0].run_id}
+
+
+def test_an_epoch_that_two_drivers_wrote_at_one_moment_is_one(store):
+    ours = store.open_run(None, "t", TRIAL, {}, None)
+    other = replace(ours, stamps={1: 5})
+    for record in (ours, other):
+        store.log(record, [(1, {"train/loss": 1.0})])
+    assert len(store.client.get_metric_history(ours.run_id, "train/loss")) == 2
+    assert store.curves([ours.run_id], ["train/loss"]).to_dict("list")["epoch"] == [1]
+
+
 def test_a_short_trial_is_whole_after_one_request(store):
     record = store.open_run(None, "t", TRIAL, {"optimizer/lr": 0.1}, None)
     rows = [(1, {"train/loss": 3.0, "val/accuracy": 0.5}), (2, {"train/loss": 2.0, "val/accuracy": 0.6})]

@@ -25,11 +25,12 @@ from optuna.trial import TrialState
 
 from study import patience
 from study.ledger import Ledger
+from study.outcome import Outcome
 from study.patience import Gone
 from study.plan import cells
 from study.spec import load
 from study.store import Record
-from tests.study.simulation import story
+from tests.study.simulation import curve, story
 from tests.study.test_outages import PRUNED, TRIALS, MemoryStore, drive, driven, study, work_on
 
 
@@ -157,6 +158,36 @@ def undisturbed() -> Callable[[tuple[str, ...]], tuple[Any, MemoryStore]]:
 ANYWHERE = {
     "where": st.integers(0, 700), "after": st.booleans(), "rounds": st.integers(0, 60), "seed": st.integers(0, 99),
 }  # fmt: skip
+
+
+def test_who_has_lost_the_study_begins_and_writes_nothing_more(tmp_path):
+    spec = load("smoke", overrides=TRIALS)
+    store, lost = MemoryStore(), []
+
+    def check() -> None:
+        if lost:
+            raise Gone("another has taken the study over")
+
+    work = work_on(spec, cells(spec), InMemoryStorage(), store, tmp_path, check)
+    first, second = work.next(), work.next()
+    work.started(first)
+    held = (len(store.opened), len(store.rows))
+    lost.append(True)
+    calls = (
+        work.next, lambda: work.started(second), lambda: work.report(first.folder, curve(first)[:1]),
+        lambda: work.end(first.folder, Outcome("complete")),
+    )  # fmt: skip
+    for call in calls:
+        with pytest.raises(Gone):
+            call()
+    assert list(work.recorder.live) == [first.folder]
+    work.recorder.end(first.folder, Outcome("complete"))  # as if it had looked just before
+    work.recorder.writer.wait(10)
+    assert isinstance(work.recorder.error, Gone)
+    assert (len(store.opened), len(store.rows)) == held
+    work.recorder.writer.close()
+
+
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 LONG = settings(QUICK, max_examples=300)
 
