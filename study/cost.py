@@ -1,4 +1,4 @@
-"""What a study would cost: a few real training steps, timed, times how many there are."""
+"""What a study would cost: a few real training steps and evaluations, timed, times how many there are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from study.text import first_line
 from trainables.config import TrialConfig
 from trainables.data import Splits
 from trainables.settings import Settings
-from trainables.timing import time_step
+from trainables.timing import StepTime, time_evaluation, time_step
 from trainables.train import Trial, batch_size
 from trainables.tricks import Trick
 
@@ -65,23 +65,37 @@ class Total:
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds of a training step by its images, timed in steps of up to `largest` images; `failure` if it failed."""
+    """Seconds of a training step by its images, timed in steps of up to `largest` images; `failure` if it failed.
+
+    `first`: what an epoch's first step takes beyond that, by its images; `evaluation`: what evaluating an image takes.
+    """
 
     seconds: Mapping[int, float]
     largest: int
     failure: str = ""
+    first: Mapping[int, float] = field(default_factory=dict)
+    evaluation: float = 0.0
 
     def step(self, n: int) -> float:
-        """Seconds of a step of `n` images, on the straight line through the nearest sizes that were timed."""
-        sizes = sorted(self.seconds)
-        if not sizes:
-            return math.nan
-        if len(sizes) == 1 or n <= sizes[0]:
-            return self.seconds[sizes[0]] * max(1.0, n / sizes[0])
-        high = min(max(1, bisect_left(sizes, n)), len(sizes) - 1)
-        below, above = sizes[high - 1], sizes[high]
-        slope = (self.seconds[above] - self.seconds[below]) / (above - below)
-        return self.seconds[below] + max(0.0, slope) * (n - below)
+        """Seconds of a step of `n` images."""
+        return _on_the_line(self.seconds, n)
+
+    def epoch(self, n: int, steps: int) -> float:
+        """Seconds of an epoch of so many steps, what its probes measure included."""
+        return steps * self.step(n) + (_on_the_line(self.first, n) if any(self.first.values()) else 0.0)
+
+
+def _on_the_line(seconds: Mapping[int, float], n: int) -> float:
+    """Seconds for `n` images, on the straight line through the nearest sizes that were timed."""
+    sizes = sorted(seconds)
+    if not sizes:
+        return math.nan
+    if len(sizes) == 1 or n <= sizes[0]:
+        return seconds[sizes[0]] * max(1.0, n / sizes[0])
+    high = min(max(1, bisect_left(sizes, n)), len(sizes) - 1)
+    below, above = sizes[high - 1], sizes[high]
+    slope = (seconds[above] - seconds[below]) / (above - below)
+    return seconds[below] + max(0.0, slope) * (n - below)
 
 
 @dataclass(frozen=True)
@@ -95,7 +109,7 @@ class Phase:
 
 @dataclass
 class Speed:
-    """How long training steps take on this machine. Each kind of trial is timed once; probes are left out."""
+    """How long training steps take on this machine. Each kind of trial is timed once."""
 
     timings: dict[str, Timings] = field(default_factory=dict)
 
@@ -139,13 +153,15 @@ def _cost(
     spec: Spec, cell: Cell, splits: Splits, speed: Speed, phases: Sequence[Phase], largest: Mapping[str, int]
 ) -> Cost:
     config, many, images, seconds, failure = cell.typical, 0, 0, 0.0, ""
+    search, confirm = (spec.search.trials if cell.space else 0), spec.confirm_seeds(cell.reading)
     for phase in phases:
-        steps = phase.epochs * (len(splits.train) // phase.n)
+        steps = len(splits.train) // phase.n
         timings = speed.of(config, splits, phase.first, largest[_kind(config, phase.first)])
-        many, images, seconds = many + steps, images + steps * phase.n, seconds + steps * timings.step(phase.n)
+        many, images = many + phase.epochs * steps, images + phase.epochs * steps * phase.n
+        seconds += phase.epochs * (timings.epoch(phase.n, steps) + len(splits.validation) * timings.evaluation)
         failure = failure or timings.failure
-    search = spec.search.trials if cell.space else 0
-    return Cost(search, spec.confirm_seeds(cell.reading), config.epochs, many, images, seconds, failure)
+    tested = confirm / max(1, search + confirm) * (len(splits.test) + len(splits.train))  # images, the cell's mean
+    return Cost(search, confirm, config.epochs, many, images, seconds + tested * timings.evaluation, failure)
 
 
 def _phases(config: TrialConfig, splits: Splits) -> list[Phase]:
@@ -161,7 +177,8 @@ def _phases(config: TrialConfig, splits: Splits) -> list[Phase]:
 def _kind(config: TrialConfig, epoch: int) -> str:
     """What two trials share whose steps take equally long: all but what is a matter of degree, as rates are."""
     tricks = {name: (_choices(trick), _ranks(trick, epoch)) for name, trick in config.trick.items()}
-    parts = (config.model.model_dump(), config.data.model_dump(), _choices(config.optimizer), tricks)
+    probes = {name: probe.model_dump(mode="json") for name, probe in config.probe.items()}
+    parts = (config.model.model_dump(), config.data.model_dump(), _choices(config.optimizer), tricks, probes)
     return json.dumps([*parts, config.micro_batch, config.precision, config.device, config.threads])
 
 
@@ -178,6 +195,17 @@ def _choices(settings: Settings) -> dict[str, Any]:
     return {key: value for key, value in settings.model_dump(mode="json").items() if not isinstance(value, float)}
 
 
+def _time_step(trial: Trial, splits: Splits, n: int, epoch: int) -> StepTime:
+    """Without probes where one of them cannot measure a step so small: some want several micro-batches."""
+    period = min(trial.config.optimizer.period, MAX_PERIOD)
+    try:
+        return time_step(trial, n, epoch, period)
+    except Exception:
+        if not trial.config.probe:
+            raise
+        return time_step(Trial(trial.config.model_copy(update={"probe": {}}), splits), n, epoch, period)
+
+
 def _timings(config: TrialConfig, splits: Splits, epoch: int, largest: int) -> Timings:
     """Timed in passes no larger than the trial's own, so that they need no more memory than it will.
 
@@ -186,19 +214,21 @@ def _timings(config: TrialConfig, splits: Splits, epoch: int, largest: int) -> T
     whole = min(config.micro_batch or largest, largest)
     sizes = [n for power in range(32) if (n := FIRST * FACTOR**power) < whole]
     sizes += [n for n in (whole, 2 * whole, 4 * whole) if n <= largest]
-    bare, threads = config.model_copy(update={"probe": {}}), torch.get_num_threads()
+    threads = torch.get_num_threads()
     seconds: dict[int, float] = {}
+    first: dict[int, float] = {}
     try:
         torch.set_num_threads(config.threads)
-        trial = Trial(bare, splits)
+        trial = Trial(config, splits)
         for n in sizes:
-            seconds[n] = time_step(trial, n, epoch, min(config.optimizer.period, MAX_PERIOD))
-            if seconds[n] >= ENOUGH_SECONDS:
+            seconds[n], first[n] = _time_step(trial, splits, n, epoch)
+            if seconds[n] >= ENOUGH_SECONDS or (first[n] >= ENOUGH_SECONDS and len(first) > 1):
                 break
+        evaluation = time_evaluation(trial)
     except Exception as error:  # whatever it is, the trials will tell: an estimate ends no study
         return Timings({}, largest, f"{config.optimizer.name}: {type(error).__name__}: {first_line(error)}")
     finally:
         torch.set_num_threads(threads)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-    return Timings(seconds, largest)
+    return Timings(seconds, largest, first=first, evaluation=evaluation)

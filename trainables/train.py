@@ -155,15 +155,16 @@ class Trial:
         }
 
     @torch.no_grad()
-    def evaluate(self, batches: Batches) -> tuple[float, float]:
-        """Mean loss and accuracy over a split, in evaluation mode, without augmentation."""
+    def evaluate(self, batches: Batches, most: int | None = None) -> tuple[float, float]:
+        """Mean loss and accuracy over a split (its first `most` images), in evaluation mode, without augmentation."""
         self.model.eval()
+        count = min(len(batches), most or len(batches))
         loss, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
-        for start in range(0, len(batches), EVALUATION_BATCH):
-            images, labels = batches.take(slice(start, start + EVALUATION_BATCH))
+        for start in range(0, count, EVALUATION_BATCH):
+            images, labels = batches.take(slice(start, min(start + EVALUATION_BATCH, count)))
             losses, logits = self._losses(images, labels)
             loss, correct = loss + losses.sum(), correct + _hits(logits, labels)
-        return float(loss) / len(batches), float(correct) / len(batches)
+        return float(loss) / count, float(correct) / count
 
     def state_dict(self) -> dict[str, Any]:
         """All that `load_state_dict` needs to go on after the last completed epoch."""

@@ -13,6 +13,7 @@ from study.plan import cells, load_data
 from study.spec import Spec, load
 from tests.study.commands import study
 from trainables.optimizers.sgd import SGDSettings
+from trainables.timing import StepTime
 
 FIXED = "{name: sgd, lr: 0.1, momentum: 0.9, beta: 0}"
 
@@ -35,9 +36,10 @@ def timed(monkeypatch) -> list[tuple[str, int, int | None, int, int]]:
 
     def time_step(trial, n, epoch, period):
         steps.append((trial.config.optimizer.name, n, trial.config.micro_batch, epoch, period))
-        return float(n)
+        return StepTime(float(n))
 
     monkeypatch.setattr(cost, "time_step", time_step)
+    monkeypatch.setattr(cost, "time_evaluation", lambda _: 0.0)
     monkeypatch.setattr(cost, "ENOUGH_SECONDS", math.inf)
     return steps
 
@@ -156,6 +158,37 @@ def test_what_cannot_be_timed_leaves_the_counts(monkeypatch):
     assert (found.steps, found.failure) == (2 * (180 // 16), "sgd: MemoryError: MemoryError")
     assert math.isnan(found.seconds)
     assert torch.get_num_threads() == threads
+
+
+def test_probes_and_evaluation_are_priced(monkeypatch):
+    """An epoch's first step takes 10 s more, evaluating an image 1 s: 36 validate, and 180 + 45 end a confirm trial."""
+    monkeypatch.setattr(cost, "time_step", lambda *_: StepTime(0.0, 10.0))
+    monkeypatch.setattr(cost, "time_evaluation", lambda _: 1.0)
+    spec, plan, data = planned(f"arms/fixed={{optimizer: {FIXED}}}")
+    (splits,) = data.values()
+    found = dict(zip([cell.name for cell in plan], costs(spec, plan, data), strict=True))
+    end = len(splits.test) + len(splits.train)
+    assert found["fixed/16"].seconds == 2 * (10 + len(splits.validation)) + end
+    assert found["sgd/16"].seconds == 2 * (10 + len(splits.validation)) + 2 / 5 * end  # 3 of 5 only search
+
+
+def test_a_probe_that_cannot_measure_the_smallest_steps_leaves_an_estimate():
+    """The gradient's law wants several micro-batches."""
+    found = by_cell(
+        "base/probe={gradient_law: {}}", "base/micro_batch=16", "batch_sizes=[160]", "baseline/batch_size=160"
+    )
+    assert all(cost.seconds > 0 and not cost.failure for cost in found.values())
+
+
+def test_a_probe_that_looks_at_the_first_step_costs_time_there():
+    _, plan, data = planned("base/probe={curvature_radius: {draws: 8}}")
+    (splits,) = data.values()
+    trial = cost.Trial(plan[0].typical, splits)
+    with_probe = cost.time_step(trial, 16)
+    assert with_probe.first > 2 * with_probe.seconds  # some thirty passes in place of one
+    bare = cost.Trial(plan[0].typical.model_copy(update={"probe": {}}), splits)
+    assert cost.time_step(bare, 16).first == 0
+    assert cost.time_evaluation(bare) > 0
 
 
 def test_times_of_other_sizes_lie_on_the_line_through_those_measured():
