@@ -6,6 +6,7 @@ for them at the place of their making.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ class Client(Protocol):
     """What is used of MLflow's client."""
 
     def log_text(self, run_id: str, text: str, artifact_file: str) -> None: ...
+    def log_artifact(self, run_id: str, local_path: str, artifact_path: str | None = None) -> None: ...
     def download_artifacts(self, run_id: str, path: str, dst_path: str | None = None) -> str: ...
 
 
@@ -43,22 +45,44 @@ class Artifacts:
         """The inverse of `fitted`. Raises Refused where an artifact is lost."""
         return {name: self._read(pointer) if (pointer := Pointer.read(text)) else text for name, text in texts.items()}
 
+    def attach(self, run: str, file: Path, path: str) -> None:
+        """A copy of the file as the run's artifact at `path`, whose last part is the file's name.
+
+        Raises Refused as `fitted` does.
+        """
+
+        def copy(to: Path) -> None:
+            shutil.copyfile(file, to)
+
+        folder, what = str(Path(path).parent), f"the study's {file.name} is to be seen there"
+        self._store(run, path, copy, lambda: self.client.log_artifact(run, str(file), folder), what)
+
     def _write(self, run: str, path: str, text: str) -> Pointer:
+        def write(to: Path) -> None:
+            to.write_bytes(text.encode())
+
+        what = f"{len(text):,} characters fit no tag"
+        self._store(run, path, write, lambda: self.client.log_text(run, text, path), what)
+        return Pointer(path, run, len(text))
+
+    def _store(
+        self, run: str, path: str, write: Callable[[Path], object], send: Callable[[], None], what: str
+    ) -> None:  # fmt: skip
+        """An artifact at `path`, whole or not at all: by `write` beside an embedded store, else by `send`."""
         try:
             if self.folder is None:
-                self.client.log_text(run, text, path)
+                send()
             else:
                 file = self._file(self.folder, run, path)
                 file.parent.mkdir(parents=True, exist_ok=True)
-                file.with_suffix(".partial").write_bytes(text.encode())
+                write(file.with_suffix(".partial"))
                 file.with_suffix(".partial").replace(file)
         except Exception as error:  # each server keeps artifacts its own way, and fails its own way
             if (isinstance(error, OSError) and self.folder is not None) or self.passes(error):
                 raise
-            rule = f"{len(text):,} characters fit no tag, and the server takes no artifact ({first_line(error)})"
+            rule = f"{what}, and the server takes no artifact ({first_line(error)})"
             remedy = "start it with --serve-artifacts, or leave --tracking-uri out"
             raise Refused("tracking_uri", self.uri, rule, remedy) from error
-        return Pointer(path, run, len(text))
 
     def _read(self, pointer: Pointer) -> str:
         try:

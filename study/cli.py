@@ -21,8 +21,6 @@ from study.console import PlainConsole, open_standard_streams
 from trainables.errors import Refused
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from study.directory import Directory
     from study.machine import Machine
     from study.progress import Display
@@ -154,8 +152,8 @@ def _run_study(
     store, reports = run.run(
         spec, directory, machine, tracking_uri, display, storage=storage, readings=readings, take_over=take_over
     )
-    if trained(trials := store.trials()):
-        _print_gaps(store, trials, path)
+    if trained(store.trials()):
+        _print_gaps(store, path)
     _print_alarms(store)
     _print_reports(reports)
 
@@ -321,15 +319,15 @@ def export(
 ) -> None:
     """Every trial as one table; for a collection with the column `study`."""
     from study.directory import CollectionDirectory, Directory
-    from study.stored import table
+    from study.stored import table, tables
 
     target = to or dir / "trials.csv"
     if target.suffix not in (".csv", ".parquet"):
         raise Refused("--to", str(target), "the file ends in .csv or .parquet", "rename it")
     if CollectionDirectory.lies_at(dir):
-        trials = table(CollectionDirectory(dir), tracking_uri)
+        trials = tables(CollectionDirectory(dir), tracking_uri)
     else:
-        trials = _store(Directory(dir), tracking_uri).trials()
+        trials = table(_store(Directory(dir), tracking_uri))
     try:
         if target.suffix == ".csv":
             trials.to_csv(target, index=False)
@@ -435,19 +433,10 @@ def _check_slots(slots: int | None) -> None:
         raise Refused("--slots", slots, "at least one trial runs at once", "give 1 or more")
 
 
-def _print_gaps(store: Store, trials: pd.DataFrame, path: Path) -> None:
-    from study.cell_name import RECORD, CellName
-    from study.findings import Findings
-    from study.statistics import in_reading
+def _print_gaps(store: Store, path: Path) -> None:
+    from study.stored import findings
 
-    about = store.study()
-    found = Findings(
-        trials=in_reading(trials, RECORD),
-        cells=tuple(cell for cell in about.cells if CellName.parse(cell).reading == RECORD),
-        baseline=about.baseline,
-        margin=about.margin,
-        looked=store.standing().looked,
-    )
+    found = findings(store)
     table = Table(
         box=None,
         pad_edge=False,
@@ -458,7 +447,7 @@ def _print_gaps(store: Store, trials: pd.DataFrame, path: Path) -> None:
         "arm",
         "batch size",
         "test accuracy",
-        f"against {about.baseline}",
+        f"against {found.baseline}",
         "test − train",
         "seeds",
         "diverged",

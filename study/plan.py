@@ -59,6 +59,11 @@ class Cell:
         return self.source.space if self.source else self.space
 
     @property
+    def settled(self) -> dict[str, Any]:
+        """The parameters that are the same in all its trials, under the spec's keys."""
+        return {key: value for key, value in self.typical.flat().items() if key not in {*self.open, "seed"}}
+
+    @property
     def biased(self) -> str:
         """What makes early curves mislead about the end, so that pruning would be unfair; empty if nothing does."""
         warm = "schedule/warmup_epochs"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -29,7 +29,8 @@ class Display:
     def __init__(self, console: PlainConsole, name: str, slots: int) -> None:
         self.console, self.name, self.slots = console, name, slots
         self.counts: dict[str, Count] = {}
-        self.seconds: dict[str, list[float]] = {}  # of ended trials, by cell
+        self.seconds: dict[str, list[float]] = {}  # that trials which ended here trained, by cell
+        self.expected: Mapping[str, float] = {}  # seconds of a trial of each cell, as estimated beforehand
         self.began = self.said = time.monotonic()
         self.screen: Live | None = None
         self.started = False
@@ -38,8 +39,9 @@ class Display:
         """Say how many studies of a collection are not complete."""
         self.say(f"{self.name}: {total} studies, {left} to run")
 
-    def cost(self, expected: Total) -> None:
-        """Say what a long run would take, before it starts."""
+    def cost(self, expected: Total, each: Mapping[str, float] | None = None) -> None:
+        """Say what a long run would take, before it starts; `each`: seconds of a trial of each cell."""
+        self.expected = {name: one for name, one in (each or {}).items() if one > 0}
         seconds = expected.seconds / self.slots
         if expected.failure:
             self.say(f"{self.name}: how long it takes is unknown ({expected.failure})")
@@ -74,10 +76,13 @@ class Display:
     def trial_started(self, assignment: Assignment) -> None:
         self._count(assignment.cell.name, running=+1)
 
+    def trial_stopped(self, assignment: Assignment) -> None:
+        """Its slot is free; it ends once the store holds all of it."""
+        self._count(assignment.cell.name, running=-1)
+
     def trial_ended(self, assignment: Assignment, outcome: Outcome, seconds: float, count: Count) -> None:
         name = assignment.cell.name
         self.counts[name] = replace(count, running=self.counts[name].running)
-        self._count(name, running=-1)
         self.seconds.setdefault(name, []).append(seconds)
         if outcome.status == "failed":
             self.say(f"failed: {assignment.folder}: {last_line(outcome.reason)}")
@@ -95,21 +100,33 @@ class Display:
         cells = sum(count.left <= 0 for count in self.counts.values())
         lost = sum(count.diverged for count in self.counts.values())
         diverged = f", {lost} diverged" if lost else ""
+        gone = f", {duration(time.monotonic() - self.began)} gone"
         left = self._left()
         eta = f", about {duration(left)} left" if left is not None else ""
-        return f"{done}/{total} trials, {cells}/{len(self.counts)} cells{diverged}{eta}"
+        return f"{done}/{total} trials, {cells}/{len(self.counts)} cells{diverged}{gone}{eta}"
 
     def _left(self) -> float | None:
-        """Seconds to the end, from what trials of each cell took so far; None before the first has ended."""
-        everything = [seconds for some in self.seconds.values() for seconds in some]
-        if not everything:
-            return None
-        usual = sum(everything) / len(everything)
-        work = 0.0
+        """Seconds to the end, None before the first trial has ended: as the work of all that is left to what is done.
+
+        A trial's work is what those of its cell took, else what it was estimated to take, as far as that was right for
+        others; one that runs is half done.
+        """
+        done = left = 0.0
         for name, count in self.counts.items():
-            mine = self.seconds.get(name)
-            work += count.left * (sum(mine) / len(mine) if mine else usual)
-        return max(0.0, work / self.slots)
+            work, ended = self._work(name), len(self.seconds.get(name, ()))
+            done += work * (ended + count.running / 2)
+            left += work * max(0.0, count.left - count.running / 2)
+        return left / done * (time.monotonic() - self.began) if self.seconds and done else None
+
+    def _work(self, name: str) -> float:
+        """Seconds of a trial of the cell."""
+        if mine := self.seconds.get(name):
+            return sum(mine) / len(mine)
+        everything = [(cell, seconds) for cell, some in self.seconds.items() for seconds in some]
+        known = [(self.expected[cell], seconds) for cell, seconds in everything if cell in self.expected]
+        if name in self.expected and known:
+            return self.expected[name] * sum(took for _, took in known) / sum(foretold for foretold, _ in known)
+        return sum(seconds for _, seconds in everything) / max(1, len(everything))
 
     def _screen(self) -> Group:
         table, line = counts_table(self.counts), Text(self._line())
@@ -123,20 +140,28 @@ class Display:
 def counts_table(counts: Mapping[str, Count]) -> Table:
     """A row a cell."""
     table = Table(box=None, pad_edge=False)
-    for title in ("cell", "done", "running", "pruned", "diverged", "failed", "best val."):
+    kinds = _present(counts.values(), "running", "pruned", "diverged", "failed")
+    for title in ("cell", "done", *kinds, "best val."):
         table.add_column(title, justify="left" if title == "cell" else "right")
     for name, count in counts.items():
         none = f"as {count.tuned_at}" if count.tuned_at else "–"
         best = f"{100 * count.best:.1f} %" if count.best is not None else none
-        shown = [count.running, count.pruned, count.diverged, count.failed]
+        shown = (getattr(count, kind) for kind in kinds)
         table.add_row(name, f"{count.done}/{count.total}", *(str(n) if n else "·" for n in shown), best)
     return table
+
+
+def _present(counts: Iterable[Count], *kinds: str) -> list[str]:
+    """Those of the kinds that some cell has: no column of zeros."""
+    every = list(counts)
+    return [kind for kind in kinds if any(getattr(count, kind) for count in every)]
 
 
 def studies_table(studies: Mapping[str, Mapping[str, Count]]) -> Table:
     """A row a study of a collection."""
     table = Table(box=None, pad_edge=False)
-    for title in ("study", "cells", "trials", "running", "diverged", "failed"):
+    kinds = _present((count for each in studies.values() for count in each.values()), "running", "diverged", "failed")
+    for title in ("study", "cells", "trials", *kinds):
         table.add_column(title, justify="left" if title == "study" else "right")
     for name, counts in studies.items():
         if not counts:
@@ -145,7 +170,7 @@ def studies_table(studies: Mapping[str, Mapping[str, Count]]) -> Table:
         each = list(counts.values())
         ended, total = sum(count.ended for count in each), sum(count.total for count in each)
         cells = sum(count.left <= 0 for count in each)
-        shown = [sum(getattr(count, kind) for count in each) for kind in ("running", "diverged", "failed")]
+        shown = [sum(getattr(count, kind) for count in each) for kind in kinds]
         table.add_row(name, f"{cells}/{len(each)}", f"{ended}/{total}", *(str(n) if n else "·" for n in shown))
     return table
 

@@ -125,6 +125,7 @@ class Recorder:
             pruned_epoch=outcome.step if outcome.status == "pruned" else None,
             diverged_step=outcome.step if outcome.status == "diverged" else None,
             reason=outcome.reason,
+            counts=live.assignment.phase == "confirm" and outcome.status == "complete",
         )
         self.store.close(self._record(live), end, outcome.metrics, ok=outcome.status != "failed", rows=rows)
         self.held.append(Ended(live.assignment, outcome, rows, live.seconds))
@@ -142,7 +143,9 @@ class Recorder:
 
     def _open_cell(self, cell: Cell) -> Record:
         known = self.known.get((cell.name, "cell", ""))
-        return self.store.open_run(known, cell.name, CellRun(**_of(cell)), {}, None)
+        record = self.store.open_run(known, cell.name, CellRun(**_of(cell)), cell.settled, None)
+        self.store.log(record, [])  # its parameters, for its metrics come last
+        return record
 
     def _open_trial(self, assignment: Assignment) -> Record:
         identity = assignment.config.hash()

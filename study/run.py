@@ -28,15 +28,15 @@ from study.plan import Cell, cells, chosen, load_data, stated
 from study.progress import Display
 from study.recorder import Recorder
 from study.reports import ReportFiles
-from study.schema import GAP_METRICS, CellEnd, Standing, Study, TrialEnd
+from study.schema import GAP_METRICS, TRUTH, CellEnd, Standing, Study, TrialEnd
 from study.search import CellSearch, pruning
 from study.spec import Spec
 from study.standing import open_shared
-from study.statistics import gap_table, in_reading, winners_curse
+from study.statistics import counting, gap_table, in_reading, winners_curse
 from study.storage import OwnersNote, Storage, claim, mend, open_storage, sqlite_file
 from study.storage import passes as storage_passes
 from study.store import OwnersTag, Store, database_file, passes, reach
-from study.stored import open_store, write_reports
+from study.stored import open_store, present, write_reports
 from study.text import last_line
 from study.work import Interrupted, Work, interruptible
 from trainables.data import Splits
@@ -120,6 +120,8 @@ def run(
         if not ledger.done and (news := versions.news(former, versions.installed())):
             display.say(news)
         results.retry(lambda: store.describe(described(spec, whole, trained_by)))
+        if not ledger.done:
+            results.retry(lambda: store.present(spec.question, ["The study is under way."]))
         recorder = results.retry(lambda: Recorder(store, ledger, git_commit(), results, check))
         place = identity["storage"] if database else str(directory.journal)
         file = sqlite_file(place) if database else None
@@ -128,7 +130,8 @@ def run(
         if not ledger.done:
             standing = {name: cell.count() for name, cell in ledger.cells.items()}
             left = [count.left for count in standing.values()]
-            display.cost(total(costs(spec, plan, splits, shared.speed), left))
+            each = costs(spec, plan, splits, shared.speed)
+            display.cost(total(each, left), {cell.name: cost.seconds for cell, cost in zip(plan, each, strict=True)})
             with display.live(standing):
                 engine.run(work, splits, spec.resources, directory.trials, machine, display.ready)
         work.close()
@@ -138,6 +141,7 @@ def run(
             results.retry(lambda: store.describe(Standing(busy=round(work.share, 3))))
         results.retry(lambda: summarise(spec, plan, ledger, store))
         reports = _write_patiently(store, directory, display)
+        results.retry(lambda: present(store, reports))
         if len(plan) == len(whole) and not any(cell.count().left > 0 for cell in ledger.cells.values()):
             results.retry(lambda: store.describe(Standing(complete=True)))
     if work.failures:
@@ -213,6 +217,7 @@ def summarise(spec: Spec, plan: Sequence[Cell], ledger: Ledger, store: Store) ->
         for run_id in beaten:
             store.tag(run_id, TrialEnd(superseded=True))
         trials = store.trials()
+    _tag_what_counts(store, trials)
     rows = _gaps(spec, plan, trials)
     known = store.runs("tags.phase = 'cell'")
     store.delete_doubles()
@@ -225,7 +230,7 @@ def summarise(spec: Spec, plan: Sequence[Cell], ledger: Ledger, store: Store) ->
         }
         metrics |= {"trials/diverged": float(count.diverged), "trials/done": float(count.done),
                     "trials/pruned": float(count.pruned), "search/trials": float(cell.budgets[-1])}  # fmt: skip
-        metrics |= _search_metrics(cell, trials)
+        metrics |= _search_metrics(cell, trials) | _found(cell)
         end = CellEnd(
             status="running" if count.left else "complete",
             gap="defined" if "gap/batch" in metrics else "undefined",
@@ -235,6 +240,14 @@ def summarise(spec: Spec, plan: Sequence[Cell], ledger: Ledger, store: Store) ->
             broken=count.broken,
         )
         store.close(store.reopen(known[name, "cell", ""]), end, metrics, ok=True)
+
+
+def _tag_what_counts(store: Store, trials: pd.DataFrame) -> None:
+    """Where the tag `counts` is not what the gap table says: of superseded trials, and in a store older than it."""
+    known = trials["counts"] if "counts" in trials else pd.Series(index=trials.index, dtype=object)
+    for run_id, counts, text in zip(trials["run_id"], counting(trials), known, strict=True):
+        if text != TRUTH.write(counts):
+            store.tag(str(run_id), TrialEnd(counts=bool(counts)))
 
 
 def _gaps(spec: Spec, plan: Sequence[Cell], trials: pd.DataFrame) -> dict[str, dict[Hashable, Any]]:
@@ -268,6 +281,14 @@ def _search_metrics(cell: CellSearch, trials: pd.DataFrame) -> dict[str, float]:
     found = {"search/val_accuracy": best.value, "gap/winner": curse.mean, "gap/winner_low": curse.low,
              "gap/winner_high": curse.high}  # fmt: skip
     return {key: value for key, value in found.items() if value == value}
+
+
+def _found(cell: CellSearch) -> dict[str, float]:
+    """The numbers that a cell's search, or that of the cell it is tuned at, found."""
+    confirmed = cell.confirm()
+    values = confirmed[0].config.flat() if confirmed else {}
+    found = {f"best/{key}": value for key, value in values.items() if key in cell.cell.open}
+    return {key: float(value) for key, value in found.items() if type(value) in (int, float)}
 
 
 def _write_patiently(store: Store, directory: Directory, display: Display) -> list[ReportFiles]:

@@ -223,6 +223,7 @@ class TrialEnd(Tags):
     diverged_step: int | None = field(default=None, metadata=tag(WHOLE))
     reason: str | None = field(default=None, metadata=tag(TEXT))
     superseded: bool | None = field(default=None, metadata=tag(TRUTH))  # a top-up has beaten its configuration
+    counts: bool | None = field(default=None, metadata=tag(TRUTH))  # its test accuracy is in gap.csv
 
 
 @dataclass(frozen=True)
@@ -279,6 +280,7 @@ METRICS: dict[str, str] = {
     "gap/winner_high": "of a cell: the upper end",
     "search/val_accuracy": "of a cell: the best search trial's validation accuracy",
     "search/trials": "of a cell: the search trials of its budget",
+    "best/…": "of a cell: the value of the key … that its search found, where that is a number",
     "trials/done": "of a cell: complete trials",
     "trials/diverged": "of a cell: diverged trials",
     "trials/pruned": "of a cell: pruned trials",

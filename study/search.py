@@ -8,12 +8,10 @@ The storage says which trials exist and how they ended; resuming is asking it.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -31,9 +29,6 @@ from study.spec import Spec
 from study.storage import study_name
 from study.stored_study import Ending, StoredStudy
 from trainables.errors import Refused
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 WORST = 0.0  # A diverged trial counts as this accuracy.
 FAR = 1e9  # By so much a trial breaks a constraint on a metric that it did not report.

@@ -66,6 +66,15 @@ def confirmed(trials: pd.DataFrame) -> pd.DataFrame:
     return trials[counts].drop_duplicates(["cell", "seed"], keep="last")
 
 
+def counting(trials: pd.DataFrame) -> pd.Series[bool]:
+    """Trial by trial, whether its test accuracy is in the gap table: complete confirm trials, not superseded.
+
+    It is the tag `counts`, which a store older than it, or one of a study that runs, lacks.
+    """
+    done = confirmed(trials)
+    return pd.Series(trials.index.isin(done.index[done["status"] == "complete"]), index=trials.index)
+
+
 def deciding(trials: pd.DataFrame, looked: int | None) -> pd.DataFrame:
     """The trials that a verdict may rest on: not the first `looked` confirm seeds, seen before more were asked for.
 

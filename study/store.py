@@ -33,7 +33,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from study import schema
+from study import landing, schema
 from study.artifacts import Artifacts
 from study.credentials import log_in, without_password
 from study.drivers import tables, with_driver
@@ -48,6 +48,7 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prin
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")  # stores that MLflow's client writes without a server
 OWNER = "owner"  # the tag that says which driver runs the study, while it does
+OWN_RUN = "report_run"  # the tag that names the run with the experiment's own artifacts
 OPTUNAS = "version_info"  # a table by which its databases are known
 LISTS = ("cells", "repeats")
 METRICS_A_REQUEST = 800  # MLflow takes 1,000 metrics, parameters and tags in all
@@ -116,7 +117,7 @@ class Store:
         self.uri, self.experiment = (uri := without_password(uri)), experiment
         self.anchor: Anchor | None = None
         self.database = database_file(uri)
-        self._long_facts_run: str | None = None
+        self._run: str | None = None
         self.doubles: set[str] = set()  # runs that were read and do not count
         with _reachable(uri):
             self.client = MlflowClient(tracking_uri=self.uri_to_connect)
@@ -156,21 +157,36 @@ class Store:
 
     def describe(self, facts: Study | Standing) -> None:
         """Facts about the whole study, as tags of its experiment."""
-        tags = self.artifacts.fitted(facts.to_tags(), self._run_of_long_facts, schema.TAG_LENGTH)
+        tags = self.artifacts.fitted(facts.to_tags(), self._own_run, schema.TAG_LENGTH)
         if isinstance(facts, Study):
             tags |= {"format": str(schema.FORMAT)}  # last: until then lists may be those of format 1
         for name, text in tags.items():
             self.client.set_experiment_tag(self.experiment_id, name, text)
 
-    def _run_of_long_facts(self) -> str:
+    def present(self, question: str, answer: Sequence[str], page: Path | None = None) -> None:
+        """What MLflow's UI opens with; `page` is attached. A description that a person wrote stays."""
+        run = self._own_run() if page else ""
+        if page:
+            self.artifacts.attach(run, page, f"report/{page.name}")
+        tags = self.client.get_experiment(self.experiment_id).tags
+        shown = {**landing.KIND, **landing.views()}
+        if landing.is_ours(tags.get(landing.DESCRIPTION, "")):
+            shown[landing.DESCRIPTION] = landing.description(question, self.experiment_id, answer, run)
+        for name, text in shown.items():
+            if tags.get(name) != text and schema.fits(text, schema.TAG_LENGTH):
+                self.client.set_experiment_tag(self.experiment_id, name, text)
+
+    def _own_run(self) -> str:
         """The run whose artifacts are the study's own: an experiment has none. It is no cell's and no trial's."""
-        if self._long_facts_run is None:
-            pointers = map(Pointer.read, self.client.get_experiment(self.experiment_id).tags.values())
-            self._long_facts_run = next((pointer.run for pointer in pointers if pointer), None)
-        if self._long_facts_run is None:
-            self._long_facts_run = self.client.create_run(self.experiment_id, run_name="long facts").info.run_id
-            self.client.set_terminated(self._long_facts_run)
-        return self._long_facts_run
+        if self._run is None:
+            tags = self.client.get_experiment(self.experiment_id).tags
+            pointers = map(Pointer.read, tags.values())  # of a store that does not state the run
+            self._run = tags.get(OWN_RUN) or next((pointer.run for pointer in pointers if pointer), None)
+        if self._run is None:
+            self._run = self.client.create_run(self.experiment_id, run_name="report").info.run_id
+            self.client.set_terminated(self._run)
+            self.client.set_experiment_tag(self.experiment_id, OWN_RUN, self._run)
+        return self._run
 
     def runs(self, query: str = "") -> dict[tuple[str, str, str], Run]:
         """Every run (that meets the query), by its tags (cell, phase, config_hash); a cell's own has config_hash ''."""
@@ -323,14 +339,14 @@ class Store:
 
     def curves(self, run_ids: Sequence[str], keys: Sequence[str]) -> pd.DataFrame:
         """Metrics by epoch: columns `run_id`, `metric`, `epoch`, `value`."""
-        points = {  # an epoch that two drivers wrote at one moment is there twice
-            (run_id, key, point.step): point.value
+        points = [
+            (run_id, key, point.step, point.value)
             for run_id in run_ids
             for key in keys
             for point in self.client.get_metric_history(run_id, schema.safe_key(key))
-        }
-        rows = [(*place, value) for place, value in points.items()]
-        return pd.DataFrame(rows, columns=["run_id", "metric", "epoch", "value"])
+        ]
+        whole = pd.DataFrame(points, columns=["run_id", "metric", "epoch", "value"])
+        return whole.drop_duplicates(ignore_index=True)  # an epoch that two drivers wrote at one moment is there twice
 
     def _facts(self) -> dict[str, str]:
         return self.artifacts.whole(self.client.get_experiment(self.experiment_id).tags)
@@ -342,8 +358,8 @@ class Store:
         return replace(study, cells=cells, repeats=repeats)
 
     def link(self) -> str:
-        """The experiment's table of runs, below the address of MLflow's UI."""
-        return f"/#/experiments/{self.experiment_id}/runs?workflowType=machine_learning"
+        """The experiment's table of cells, below the address of MLflow's UI."""
+        return landing.link(self.experiment_id)
 
     def _frame(self, query: str) -> pd.DataFrame:
         frame = pd.DataFrame(self._row(run) for run in self._counted(query))

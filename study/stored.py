@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from study.cell_name import RECORD, CellName
 from study.directory import CollectionDirectory, Directory
+from study.findings import Findings
 from study.reports import ReportFiles, collection_reports, study_reports
+from study.statistics import counting, in_reading, trained
 from study.store import Store, default_uri
 
 
@@ -20,6 +23,25 @@ def open_store(name: str, directory: Directory, identity: Mapping[str, str], *, 
 def write_reports(store: Store, directory: Directory) -> list[ReportFiles]:
     """Write every installed report of the study."""
     return [report(store, directory.report) for report in study_reports()]
+
+
+def findings(store: Store) -> Findings:
+    """What the study's trials of record say. Raises Refused without a baseline."""
+    about = store.study()
+    return Findings(
+        trials=in_reading(store.trials(), RECORD),
+        cells=tuple(cell for cell in about.cells if CellName.parse(cell).reading == RECORD),
+        baseline=about.baseline,
+        margin=about.margin,
+        looked=store.standing().looked,
+    )
+
+
+def present(store: Store, reports: Sequence[ReportFiles]) -> None:
+    """The answer and the first report's page, where MLflow's UI opens."""
+    found = findings(store)
+    answer = [found.answer.sentence, found.answer.doubt] if trained(found.trials) else []
+    store.present(store.study().question, answer, reports[0].page if reports else None)
 
 
 def stores(directory: CollectionDirectory, tracking_uri: str | None = None) -> dict[str, Store]:
@@ -44,11 +66,20 @@ def rewrite(directory: CollectionDirectory, tracking_uri: str | None) -> list[Re
     return write_collection_reports(directory)
 
 
-def table(directory: CollectionDirectory, tracking_uri: str | None) -> pd.DataFrame:
+def table(store: Store) -> pd.DataFrame:
+    """Every trial of a study; `counts` says, of a store of any age, whether its test accuracy is in the gap table."""
+    trials = store.trials()
+    if "phase" in trials:
+        trials = trials.drop(columns="counts", errors="ignore")
+        trials.insert(list(trials).index("phase") + 1, "counts", counting(trials))
+    return trials
+
+
+def tables(directory: CollectionDirectory, tracking_uri: str | None) -> pd.DataFrame:
     """Every trial of every study, its study's name in the first column."""
     frames = []
     for name, store in stores(directory, tracking_uri).items():
-        trials = store.trials()
+        trials = table(store)
         trials.insert(0, "study", name)
         frames.append(trials)
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"study": []})

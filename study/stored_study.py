@@ -8,11 +8,13 @@ of them.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
@@ -21,6 +23,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from study.storage import at_once
 
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+OBJECTIVE = "val/accuracy"
 NUMBER = "study:number"  # the system attribute that holds a trial's own number, written with the trial
 
 
@@ -51,6 +57,7 @@ class StoredStudy:
             with suppress(DuplicatedStudyError):  # by another, meanwhile
                 storage.create_new_study([StudyDirection.MAXIMIZE], name)
             self.id = storage.get_study_id_from_name(name)
+            optuna.load_study(study_name=name, storage=storage).set_metric_names([OBJECTIVE])  # for optuna-dashboard
 
     @property
     def trials(self) -> list[FrozenTrial]:

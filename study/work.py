@@ -107,6 +107,7 @@ class Work:
 
     def end(self, folder: str, outcome: Outcome) -> None:
         self._check()
+        self.display.trial_stopped(self.recorder.live[folder].assignment)
         self.recorder.end(folder, outcome)
         self.last = time.monotonic()
 

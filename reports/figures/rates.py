@@ -41,14 +41,16 @@ def _panel(rows: pd.DataFrame, arm: str, results: Results) -> alt.LayerChart:
                 axis=alt.Axis(format="~g", tickCount=5)),
         tooltip=["arm:N", "batch_size:O", "trial:Q", "status:N", alt.Tooltip("rate:Q", format=".4~g")],
     )  # fmt: skip
-    trained = base.transform_filter("datum.status != 'diverged'").mark_point(filled=True, size=38, opacity=0.75)
-    lost = base.transform_filter("datum.status == 'diverged'").mark_point(
-        shape=look.DIVERGED, size=42, strokeWidth=1.8, filled=False
-    )
-    colour = look.colour(results.arms, legend=None)
-    width = look.column_width(COLUMNS_OF_PANELS)
-    both = alt.layer(trained.encode(color=colour), lost.encode(color=alt.value("#A63603")))
-    return both.properties(width=width, height=HEIGHT, title=title(arm))
+    diverged = rows["status"] == "diverged"
+    layers = []  # Vega complains of one without rows
+    if not diverged.all():
+        trained = base.transform_filter("datum.status != 'diverged'").mark_point(filled=True, size=38, opacity=0.75)
+        layers.append(trained.encode(color=look.colour(results.arms, legend=None)))
+    if diverged.any():
+        lost = base.transform_filter("datum.status == 'diverged'")
+        lost = lost.mark_point(shape=look.DIVERGED, size=42, strokeWidth=1.8, filled=False)
+        layers.append(lost.encode(color=alt.value("#A63603")))
+    return alt.layer(*layers).properties(width=look.column_width(COLUMNS_OF_PANELS), height=HEIGHT, title=title(arm))
 
 
 def caption(_: Results) -> str:

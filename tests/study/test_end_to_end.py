@@ -292,6 +292,22 @@ def test_export_is_one_table_of_every_trial(capsys, smoke, tmp_path, suffix):
     table = pd.read_csv(target) if suffix == "csv" else pd.read_parquet(target)
     assert len(table) == 20
     assert {"cell", "phase", "status", "optimizer/lr", "optimizer/gamma", "val/accuracy", "test/accuracy"} <= set(table)
+    means = table[table["counts"]].groupby("cell")["test/accuracy"].mean()
+    rows = pd.read_csv(smoke / "report" / "gap.csv")
+    shown = {f"{row.arm}/{row.batch_size}": row.test_accuracy for row in rows.itertuples()}
+    assert means.to_dict() == pytest.approx(shown)
+
+
+def test_one_filter_in_mlflow_shows_the_runs_that_count(smoke):
+    client = MlflowClient(default_uri(smoke))
+    experiment = client.get_experiment_by_name("smoke").experiment_id
+    runs = client.search_runs([experiment], "tags.counts = 'true'")
+    assert sorted((run.data.tags["cell"], run.data.tags["seed"]) for run in runs) == sorted(
+        (f"{arm}/{n}", str(seed)) for arm in ("sgd", "lars") for n in (16, 64) for seed in (0, 1)
+    )
+    assert {run.data.tags["phase"] for run in runs} == {"confirm"}
+    others = client.search_runs([experiment], "tags.phase = 'search'")
+    assert {run.data.tags["counts"] for run in others} == {"false"}
 
 
 def test_report_can_be_written_again(capsys, smoke, tmp_path):

@@ -150,7 +150,7 @@ def test_a_study_keeps_its_long_facts_in_one_run(store):
     for _ in range(2):
         again(store).describe(Study(question=LONG, spec=LONG))
     (run,) = store.client.search_runs([store.experiment_id])
-    assert (run.info.run_name, run.info.status) == ("long facts", "FINISHED")
+    assert (run.info.run_name, run.info.status) == ("report", "FINISHED")
     assert len(store.client.list_artifacts(run.info.run_id, "facts")) == 2  # where MLflow looks for them
 
 

@@ -16,6 +16,7 @@ from study.intervals import Estimate
 from study.statistics import (
     GAP_COLUMNS,
     accuracies,
+    counting,
     deciding,
     describe,
     gap_table,
@@ -93,6 +94,10 @@ def test_accuracies_leave_out_search_superseded_and_incomplete_trials() -> None:
     table = accuracies(trials, ["sgd/32", "sgd/64"])
     assert table["sgd/32"].dropna().to_dict() == {0: 0.9}
     assert table["sgd/64"].isna().all()
+    assert trials["test/accuracy"][counting(trials)].to_list() == [0.9]
+    assert counting(frame([{"cell": "sgd/32", "phase": "search", "seed": 5, "status": "complete"}])).to_list() == [
+        False
+    ]
 
 
 def test_gap_table_by_hand() -> None:

@@ -33,6 +33,7 @@ def test_a_study_is_made_once_and_found_again_by_its_name(storage):
     assert StoredStudy(storage, "sgd/64").id != first.id
     summaries = {summary.study_name: summary for summary in storage.get_all_studies()}
     assert summaries["sgd/16"].direction.name == "MAXIMIZE"
+    assert optuna.load_study(study_name="sgd/64", storage=storage).metric_names == ["val/accuracy"]
 
 
 def test_a_trial_begins_running_with_the_next_number_and_wider_distributions_than_it_was_drawn_from(storage):

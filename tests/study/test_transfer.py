@@ -289,6 +289,7 @@ def test_a_study_runs_is_topped_up_and_goes_on(tmp_path: Path, capsys: pytest.Ca
 
     after = Store(default_uri(folder), "carried").trials()
     counted = after[(after["phase"] == "confirm") & (after.get("superseded", "") != "true")]
+    assert list(after.index[after["counts"] == "true"]) == list(counted.index)
     lr = {cell: set(here["optimizer/lr"].dropna()) for cell, here in counted.groupby("cell")}
     gamma = {cell: set(here["optimizer/gamma"].dropna()) for cell, here in counted.groupby("cell")}
     (found,) = lr["sgd/16"]
