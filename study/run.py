@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import traceback
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -106,6 +106,7 @@ def run(
         looked = results.retry(lambda: looked_at(directory, spec, store.standing()))
         # Before a larger budget is accepted.
         results.retry(lambda: store.describe(Standing(complete=False, looked=looked)))
+        tell_top_up(directory, spec, display.say)
         directory.accept(spec)
         ledger = Ledger(database or _mended(directory.journal), spec, plan)
         if database is not None:
@@ -161,6 +162,19 @@ def looked_at(directory: Directory, spec: Spec, standing: Standing) -> int | Non
         if before < spec.confirm.seeds:
             return before
     return standing.looked
+
+
+def tell_top_up(directory: Directory, spec: Spec, say: Callable[[str], None]) -> None:
+    """Say what a larger budget than the study has had so far means for what there is."""
+    if not directory.spec_file.is_file():
+        return
+    before = directory.spec()
+    if before.search.trials < spec.search.trials:
+        rule = "a cell's confirm trials count on where its longer search finds nothing better, else they are run anew"
+        say(f"search/trials {before.search.trials} → {spec.search.trials}: {rule}")
+    if before.confirm.seeds < spec.confirm.seeds:
+        rule = "those that are there stay; if they were looked at, the new ones alone decide"
+        say(f"confirm/seeds {before.confirm.seeds} → {spec.confirm.seeds}: {rule}")
 
 
 @contextmanager

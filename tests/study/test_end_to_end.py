@@ -247,6 +247,8 @@ def test_more_seeds_and_another_arm_top_up_a_copy_that_was_moved(smoke, tmp_path
     ]
     ran = run_study("run", "smoke", "--dir", copy, *more)
     assert ran.returncode == 0, ran.stderr
+    assert "confirm/seeds 2 → 3: those that are there stay; if they were looked at" in " ".join(ran.stdout.split())
+    assert "search/trials" not in ran.stdout
     after, before = trials(copy), trials(smoke)
     kept = after.merge(before[["cell", "phase", "trial", "config_hash"]])
     assert len(kept) == len(before)

@@ -276,6 +276,9 @@ def test_a_study_runs_is_topped_up_and_goes_on(tmp_path: Path, capsys: pytest.Ca
     assert command(capsys, *words).status == 0
     ran = command(capsys, *words, "--set", "search/trials=5")
     assert ran.status == 0, ran.err
+    assert "→ 5: a cell's confirm trials count on where its longer search finds nothing better" in " ".join(
+        ran.out.split()
+    )
     status = command(capsys, "status", folder).out
     assert "as sgd/16" in status
     assert {name: count.tuned_at for name, count in counts(Directory(folder)).items() if count.tuned_at} == SOURCES
