@@ -15,7 +15,7 @@ from reports.figures import FIGURES
 from reports.figures.drawn import Drawn, draw
 from reports.results import Results, read
 from reports.sections import Drawing, Section, judged, save_drawn, scale, sheet, sketched, unknown, verdicts
-from reports.tables import environment, gap, missing, tuned
+from reports.tables import effort, environment, gap, missing, tuned
 from reports.tables import searched as search
 from reports.tables.ranking import ranked
 from reports.tables.searched import lucky, pruning, searched, untried
@@ -58,6 +58,8 @@ def sheets(results: Results) -> list[Sheet]:
     tables = [gap.sheet(results, rows), *(each.sheet for each in ranked(results))]
     if values.keys:
         tables.append(tuned.sheet(values, rows))
+    if (took := effort.sheet(results, rows)) is not None:
+        tables.append(took)
     return [*tables, search.sheet(found)] if found else tables
 
 

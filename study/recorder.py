@@ -127,7 +127,8 @@ class Recorder:
             reason=outcome.reason,
             counts=live.assignment.phase == "confirm" and outcome.status == "complete",
         )
-        self.store.close(self._record(live), end, outcome.metrics, ok=outcome.status != "failed", rows=rows)
+        final = {**outcome.metrics, "time/trial_seconds": live.seconds}
+        self.store.close(self._record(live), end, final, ok=outcome.status != "failed", rows=rows)
         self.held.append(Ended(live.assignment, outcome, rows, live.seconds))
 
     def _check_complete(self) -> None:

@@ -18,7 +18,8 @@ def facts(results: Results) -> list[tuple[str, str]]:
         "confirm seeds": ", ".join(map(str, seeds)) or NONE,
         "trials": ", ".join(f"{count} {status}" for status, count in ended.items()) or NONE,
     }
-    if "time/train_seconds" in trials:
-        more["training time"] = f"{trials['time/train_seconds'].sum() / 3600:.2f} hours, summed over trials"
+    if "time/trial_seconds" in trials and (known := trials["time/trial_seconds"].dropna()).size:
+        missing = "" if len(known) == len(trials) else f" of {len(known)} of {len(trials)}"
+        more["training time"] = f"{known.sum() / 3600:.2f} hours, summed over trials{missing}"
     environment = {str(key): value(fact) for key, fact in results.environment.items()}
     return list((environment | {key: text for key, text in more.items() if key not in environment}).items())

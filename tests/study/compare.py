@@ -14,7 +14,7 @@ from study.storage import open_storage
 from study.store import Store, default_uri
 from study.stored_study import StoredStudy
 
-CLOCK = ("run_id", "git_commit", "time/train_seconds")
+CLOCK = ("run_id", "git_commit", "time/train_seconds", "time/trial_seconds")
 
 
 def trials(folder: Path, name: str = "smoke") -> pd.DataFrame:
