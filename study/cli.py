@@ -214,8 +214,8 @@ def _check_study(spec: Spec, slots: int | None, readings: str | None) -> None:
     from study.progress import price
     from study.search import pruning
 
-    plan = chosen(cells(spec), readings)
-    each = costs(spec, plan, load_data(plan))
+    plan, missing = chosen(cells(spec), readings), dict[str, Refused]()
+    each = costs(spec, plan, load_data(plan, missing=missing))
     table = _table("cell", "search", "confirm", "epochs", "steps", "searched", left=("cell", "searched"))
     for cell, cost in zip(plan, each, strict=True):
         numbers = (cost.search, cost.confirm, cost.epochs, cost.steps)
@@ -229,6 +229,7 @@ def _check_study(spec: Spec, slots: int | None, readings: str | None) -> None:
     at_once, whole = slots or slots_here(spec.resources), total(each)
     words = price(replace(whole, seconds=whole.seconds / at_once), at_once)
     out.say(f"{spec.name} is valid: {len(plan)} cells, {words}")
+    _say_missing(missing)
 
 
 def _check_collection(
@@ -240,12 +241,13 @@ def _check_collection(
     from study.progress import price
 
     data: dict[str, Splits] = {}
+    missing: dict[str, Refused] = {}
     speed, everything = Speed(), Total()
     table = _table("study", "cells", "trials", "steps", "images", "minutes")
     asked = readings_of(studies, readings)
     for name, spec in studies.items():
         plan = chosen(cells(spec), asked[name])
-        whole = total(costs(spec, plan, load_data(plan, data), speed))
+        whole = total(costs(spec, plan, load_data(plan, data, missing), speed))
         whole = replace(whole, seconds=whole.seconds / (slots or slots_here(spec.resources)))
         table.add_row(
             name, str(len(plan)), str(whole.trials), f"{whole.steps:,}", f"{whole.images:,}",
@@ -254,6 +256,14 @@ def _check_collection(
         everything += whole
     out.show(table)
     out.say(f"{collection.name} is valid: {table.row_count} studies, {price(everything)}")
+    _say_missing(missing)
+
+
+def _say_missing(missing: Mapping[str, Refused]) -> None:
+    for name, refused in missing.items():
+        out.say(
+            f"{name} is not here, and was priced by noise of its size; a run needs it: {refused.rule}; {refused.remedy}"
+        )
 
 
 @app.command(epilog=_such_as("status studies/mine"))

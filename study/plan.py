@@ -17,8 +17,8 @@ from study.seeds import SEARCH_SEEDS
 from study.spec import Spec
 from study.transfer import KEY, Source
 from trainables.config import TrialConfig
-from trainables.data import Splits
-from trainables.errors import Refused, explain
+from trainables.data import Data, Splits
+from trainables.errors import Refused, explain, together
 from trainables.settings import nearest
 from trainables.train import METRICS, check_batch_sizes
 from trainables.tree import flatten, merge, unflatten
@@ -107,15 +107,21 @@ def search_seed(spec: Spec, number: int) -> int:
 def cells(spec: Spec) -> list[Cell]:
     """Every cell of the spec: of record in its order, then of each reading, then repeats.
 
-    Raises Refused for a setting or range outside its domain.
+    Raises Refused for settings and ranges outside their domains, all of them at once.
     """
-    plan = [
-        _cell(spec, arm, n, reading)
-        for reading in (RECORD, *spec.readings)
-        for arm in spec.arms
-        for n in spec.batch_sizes
-        if spec.has_cell(arm, n)
-    ]
+    plan: list[Cell] = []
+    refused: dict[tuple[str, str], Refused] = {}  # by what is wrong below the arm: base's mistakes are told once
+    for reading in (RECORD, *spec.readings):
+        for arm in spec.arms:
+            for n in spec.batch_sizes:
+                if spec.has_cell(arm, n):
+                    try:
+                        plan.append(_cell(spec, arm, n, reading))
+                    except Refused as whole:
+                        for each in whole.apart():
+                            refused.setdefault((each.field.partition(f"arms/{arm}/")[2], f"{each.value!r}"), each)
+    if refused:
+        raise together(refused.values())
     return plan + [
         replace(cell, repeat=number) for cell in plan for number in range(1, spec.search.repeat.get(cell.name, 1))
     ]
@@ -396,8 +402,13 @@ def _own_range(given: Mapping[str, Any], path: str) -> Float:
     return Float(low, high, log)
 
 
-def load_data(plan: Iterable[Cell], known: dict[str, Splits] | None = None) -> dict[str, Splits]:
+def load_data(
+    plan: Iterable[Cell], known: dict[str, Splits] | None = None, missing: dict[str, Refused] | None = None
+) -> dict[str, Splits]:
     """Each data set that the cells use, once, by `data_key`; what is `known` is not read again, and grows.
+
+    Where the files of one are not here, and it is to be priced alone, noise stands in for it, and `missing` takes its
+    name and the reason.
 
     Raises Refused for a batch larger than the split.
     """
@@ -407,7 +418,7 @@ def load_data(plan: Iterable[Cell], known: dict[str, Splits] | None = None) -> d
         config = cell.typical
         key = data_key(config)
         if key not in known:
-            known[key] = config.data.splits()
+            known[key] = _splits(config.data, missing)
         loaded[key] = known[key]
         if cell.space and not len(loaded[key].validation):
             raise Refused(
@@ -419,6 +430,17 @@ def load_data(plan: Iterable[Cell], known: dict[str, Splits] | None = None) -> d
         except Refused as refused:
             raise refused.under(cell.where) from None
     return loaded
+
+
+def _splits(data: Data, missing: dict[str, Refused] | None) -> Splits:
+    try:
+        return data.splits()
+    except Refused as refused:
+        blank = data.blank() if missing is not None and refused.field == "data/name" else None
+        if missing is None or blank is None:
+            raise
+        missing[data.name] = refused
+        return data.splits(blank)
 
 
 def data_key(config: TrialConfig) -> str:

@@ -388,7 +388,9 @@ class Store:
         """
         counted: dict[tuple[str, ...], Run] = {}
         for run in self._search(query):
-            place = _place(run) if "cell" in run.data.tags else (run.info.run_id,)
+            tags = run.data.tags
+            known = tags.get("config_hash") or tags.get("phase") == "cell"  # else nothing tells it from others
+            place = _place(run) if known else (run.info.run_id,)
             other = counted.setdefault(place, run)
             if other is not run:
                 counted[place], double = sorted((other, run), key=_running)

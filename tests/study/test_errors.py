@@ -129,6 +129,29 @@ def test_a_bad_command_is_refused(capsys, tmp_path, command, pattern):
     one_message(study(capsys, *(str(word).replace("{tmp}", str(tmp_path)) for word in command)), 2, pattern)
 
 
+def test_a_spec_is_priced_without_its_data_and_says_so(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("STUDY_DATA", str(tmp_path / "empty"))
+    result = study(capsys, "check", "figure-9", "--scale", "small", "--readings", "none", "--set", "base/data/train_size=64",
+                   "--set", "batch_sizes=[64]", "--set", "baseline/batch_size=64")  # fmt: skip
+    said = " ".join(result.out.split())
+    assert result.status == 0, result.err
+    assert re.search(r"is valid: 1 cells, 5 trials, 5 training steps, 320 images; roughly \d", said)
+    assert "cifar10 is not here, and was priced by noise of its size; a run needs it: its files in " in said
+
+
+def test_all_mistakes_of_a_spec_are_told_at_once(capsys):
+    mistakes = ["arms/sgd/optimizer/momentun=0", "base/model/width=-1", "arms/lars/optimizer={name: larss}"]
+    result = study(capsys, "check", "smoke", *(word for each in mistakes for word in ("--set", each)))
+    assert result.status == 2
+    told = sorted(line.removeprefix("study: ") for line in result.err.splitlines())
+    assert told[0].startswith(
+        "arms/lars/optimizer/name = 'larss': none of the optimizers is called so; did you mean 'lars'"
+    )
+    assert told[1].startswith("arms/sgd/model/width = -1: must be greater than 0")
+    assert told[2].startswith("arms/sgd/optimizer/momentun = 0: unknown key; did you mean 'momentum'?")
+    assert len(told) == 3, "what is wrong in base is told once"
+
+
 def test_missing_data_is_named_before_anything_is_stored(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("STUDY_DATA", str(tmp_path / "empty"))
     result = study(capsys, "run", "cifar10-small", "--dir", tmp_path / "new")

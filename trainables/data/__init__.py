@@ -43,6 +43,15 @@ class Splits:
     classes: int
 
 
+def noise(train: int, test: int, classes: int) -> tuple[Split, Split]:
+    """So many images of noise for training and for the test, their labels equally frequent."""
+    draw = np.random.default_rng(0)
+    sizes = (train, test)
+    images = (draw.integers(0, 256, (size, 3, 32, 32), dtype=np.uint8) for size in sizes)
+    train_split, test_split = (Split(each, np.arange(len(each)) % classes) for each in images)
+    return train_split, test_split
+
+
 Normalisation = Literal["channel", "none"]
 
 
@@ -70,12 +79,19 @@ class Data(Settings):
         """The whole training and test set. Raises Refused when the files are missing or damaged."""
         raise NotImplementedError
 
+    def blank(self) -> tuple[Split, Split] | None:
+        """As many images and labels as `read` gives, of noise, to price trials by where the files are missing.
+
+        None for a data set that does not know its size without them.
+        """
+        return None
+
     def prepare(self) -> None:
         """Fetch what `read` needs. Trials never download."""
 
-    def splits(self) -> Splits:
-        """The three splits. Raises Refused when more images are asked for than there are."""
-        train, test = self.read()
+    def splits(self, whole: tuple[Split, Split] | None = None) -> Splits:
+        """The three splits, of what `read` gives or of `whole`. Raises Refused where more are wanted than are there."""
+        train, test = whole or self.read()
         classes = int(train.labels.max()) + 1
         train = self._subset(train, self.train_size, "train_size", classes)
         test = self._subset(test, self.test_size, "test_size", classes)

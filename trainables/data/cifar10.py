@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from trainables.data import Data, Split, folder
+from trainables.data import Data, Split, folder, noise
 from trainables.errors import Refused
 from trainables.settings import about
 
@@ -34,6 +34,9 @@ class CIFAR10(Data):
             for half in halves
         )
         return train, test
+
+    def blank(self) -> tuple[Split, Split]:
+        return noise(50_000, 10_000, classes=10)
 
     def prepare(self) -> None:
         from torchvision.datasets import CIFAR10 as Torchvision
