@@ -27,6 +27,7 @@ def reached(results: Results) -> pd.DataFrame:
     aim = target(results)
     rows = _curves(results)
     clock = results.history(["time/train_seconds"]).sort_values("epoch")
+    clock = clock.astype({"value": float})  # an empty table has no numbers
     clock = clock.assign(seconds=clock.groupby(["arm", "batch_size", "seed"])["value"].cumsum())
     rows = rows.merge(clock[["arm", "batch_size", "seed", "epoch", "seconds"]], how="left")
     there = rows[rows["value"] >= aim].sort_values("epoch").drop_duplicates(["cell", "seed"])

@@ -26,7 +26,7 @@ def views() -> dict[str, str]:
     cells = _view(
         "tags.phase = 'cell'",
         *_names("tags", "arm", "batch_size", "reading", "status"),
-        *_names("metrics", "test/accuracy", "gap/batch", "gap/train_test"),
+        *_names("metrics", "test/accuracy", "gap/batch", "gap/own"),
     )
     trials = _view(
         "tags.counts = 'true'",

@@ -32,7 +32,7 @@ from study.schema import GAP_METRICS, TRUTH, CellEnd, Standing, Study, TrialEnd
 from study.search import CellSearch, pruning
 from study.spec import Spec
 from study.standing import open_shared
-from study.statistics import counting, gap_table, in_reading, winners_curse
+from study.statistics import counting, gap_table, in_reading, own_gaps, winners_curse
 from study.storage import OwnersNote, Storage, claim, mend, open_storage, sqlite_file
 from study.storage import passes as storage_passes
 from study.store import OwnersTag, Store, database_file, passes, reach
@@ -269,7 +269,9 @@ def _gaps(spec: Spec, plan: Sequence[Cell], trials: pd.DataFrame) -> dict[str, d
     rows: dict[str, dict[Hashable, Any]] = {}
     for reading in dict.fromkeys(cell.reading for cell in plan):
         names = [CellName(cell.arm, cell.batch_size) for cell in plan if cell.reading == reading and not cell.repeat]
-        table = gap_table(in_reading(trials, reading), spec.baseline_in(RECORD), list(map(str, names)))
+        here, order = in_reading(trials, reading), list(map(str, names))
+        table = gap_table(here, spec.baseline_in(RECORD), order)
+        table = table.assign(gap_own=list(own_gaps(here, order).values()))
         twins = (str(replace(name, reading=reading)) for name in names)
         rows |= dict(zip(twins, table.to_dict("records"), strict=True))
     return rows

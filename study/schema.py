@@ -275,6 +275,7 @@ METRICS: dict[str, str] = {
     "gap/batch": "of a cell: the baseline cell's test accuracy minus this one's, paired over confirm seeds",
     "gap/batch_low": "of a cell: the lower end of that difference's 95 % interval",
     "gap/batch_high": "of a cell: the upper end",
+    "gap/own": "of a cell: its arm's test accuracy at the smallest batch size minus this one's, paired over confirm seeds",
     "gap/winner": "of a cell: the best search trial's validation accuracy minus the confirm trials' mean",
     "gap/winner_low": "of a cell: the lower end of that difference's 95 % interval",
     "gap/winner_high": "of a cell: the upper end",
@@ -294,12 +295,13 @@ GAP_METRICS = {
     "gap_batch": "gap/batch",
     "gap_batch_low": "gap/batch_low",
     "gap_batch_high": "gap/batch_high",
+    "gap_own": "gap/own",
     "gap_train_test": "gap/train_test",
     "test_accuracy": "test/accuracy",
     "test_low": "test/accuracy_low",
     "test_high": "test/accuracy_high",
 }
-"""The metrics of a cell's run that hold the columns of gap.csv."""
+"""The metrics of a cell's run that hold the columns of gap.csv, and `gap_own`."""
 
 
 # Names and texts that MLflow would refuse or cut

@@ -164,6 +164,18 @@ def gap_table(trials: pd.DataFrame, baseline: str, order: Sequence[str]) -> pd.D
     return pd.DataFrame(rows, columns=list(GAP_COLUMNS))
 
 
+def smallest_batch(order: Sequence[str]) -> dict[str, str]:
+    """By cell, that of its arm at the arm's smallest batch size."""
+    ascending = sorted(order, key=batch_size_of)
+    return {cell: next(each for each in ascending if arm_of(each) == arm_of(cell)) for cell in order}
+
+
+def own_gaps(trials: pd.DataFrame, order: Sequence[str]) -> dict[str, float]:
+    """By cell, the mean of its arm's test accuracy at the smallest batch size minus its own, seed by seed."""
+    test = accuracies(trials, order)
+    return {cell: float(paired(test[own], test[cell]).mean()) for cell, own in smallest_batch(order).items()}
+
+
 def check_baseline(baseline: str, order: Sequence[str]) -> None:
     """Raises Refused where a study's cells, in `order`, lack its baseline, or there are none."""
     if not order:

@@ -13,7 +13,7 @@ from reports.tables.sheet import Column, Sheet
 from reports.tables.words import NONE, percent
 from study.collapse import Collapse, collapse
 from study.intervals import DIFFERENCE, interval
-from study.statistics import accuracies, paired
+from study.statistics import accuracies, paired, smallest_batch
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ def rows(results: Results) -> list[Row]:
     table = table.sort_values(["order", "batch_size"])
     test = accuracies(results.trials, results.cells)
     train_test = accuracies(results.trials, results.cells, "gap/train_test")
-    smallest = table.drop_duplicates("arm").set_index("arm")["cell"]
+    smallest = smallest_batch(results.cells)
     rows = []
     for _, cell in table.iterrows():
-        own = smallest[cell.arm]
+        own = smallest[cell.cell]
         won: npt.ArrayLike = paired(test[cell.cell], test[own]) if cell.cell != own else []
         seeds = collapse(cell.cell, test[cell.cell].dropna())
         rows.append(_row(results, cell, won, -train_test[cell.cell].dropna(), seeds, opens=cell.cell == own))

@@ -20,8 +20,10 @@ from study.statistics import (
     deciding,
     describe,
     gap_table,
+    own_gaps,
     paired,
     slopes,
+    smallest_batch,
     trained,
     unlearned,
     verdict,
@@ -98,6 +100,23 @@ def test_accuracies_leave_out_search_superseded_and_incomplete_trials() -> None:
     assert counting(frame([{"cell": "sgd/32", "phase": "search", "seed": 5, "status": "complete"}])).to_list() == [
         False
     ]
+
+
+def test_own_gaps_are_to_the_arms_smallest_batch_over_shared_seeds() -> None:
+    order = ["sgd/64", "sgd/32", "lars/64", "lars/128"]
+    trials = frame(
+        confirm("sgd/32", 0.9, 0.8), confirm("sgd/64", 0.7, "diverged"), confirm("lars/64", 0.6, 0.6),
+        confirm("lars/128", 0.7, 0.7),
+    )  # fmt: skip
+    assert smallest_batch(order) == {
+        "sgd/64": "sgd/32",
+        "sgd/32": "sgd/32",
+        "lars/64": "lars/64",
+        "lars/128": "lars/64",
+    }
+    found = own_gaps(trials, order)
+    assert found == pytest.approx({"sgd/64": 0.2, "sgd/32": 0.0, "lars/64": 0.0, "lars/128": -0.1})
+    assert math.isnan(own_gaps(frame(confirm("sgd/32", 0.9)), ["sgd/32", "sgd/64"])["sgd/64"])
 
 
 def test_gap_table_by_hand() -> None:

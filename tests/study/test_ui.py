@@ -59,7 +59,7 @@ def _opens_on_the_cells(chromium: str, link: str, tmp_path: Path) -> None:
     assert "Does everything work together?" in seen
     assert "At batch size 64, " in seen
     assert all(f">{cell}<" in seen for cell in ("sgd/16", "sgd/64", "lars/16", "lars/64"))
-    assert all(column in seen for column in ("gap/batch", "gap/train_test", "test/accuracy"))
+    assert all(column in seen for column in ("gap/batch", "gap/own", "test/accuracy"))
     assert "4 matching runs" in text(seen)
     assert "12 matching runs" in text(opened(chromium, link.replace("=cells", "=counts"), tmp_path))  # below 4 cells
 
