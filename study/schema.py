@@ -275,7 +275,7 @@ METRICS: dict[str, str] = {
     "gap/batch": "of a cell: the baseline cell's test accuracy minus this one's, paired over confirm seeds",
     "gap/batch_low": "of a cell: the lower end of that difference's 95 % interval",
     "gap/batch_high": "of a cell: the upper end",
-    "gap/own": "of a cell: its arm's test accuracy at the smallest batch size minus this one's, paired over confirm seeds",
+    "gap/own": "of a cell: its arm's test accuracy at the smallest batch size minus this one's, over shared seeds",
     "gap/winner": "of a cell: the best search trial's validation accuracy minus the confirm trials' mean",
     "gap/winner_low": "of a cell: the lower end of that difference's 95 % interval",
     "gap/winner_high": "of a cell: the upper end",
