@@ -184,6 +184,8 @@ def _display(machine: Machine) -> Callable[[str, Resources], Display]:
     from study.machine import slots_here
     from study.progress import Display
 
+    if machine.address is not None:
+        return lambda name, _: Display(out, name, machine.slots)
     return lambda name, resources: Display(out, name, machine.slots or slots_here(resources))
 
 

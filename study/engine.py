@@ -76,6 +76,7 @@ class Source(Protocol):
     def started(self, assignment: Assignment) -> None: ...
     def report(self, folder: str, rows: list[tuple[int, dict[str, float]]]) -> Outcome | None: ...
     def note(self, seconds: float, warning: str | None) -> None: ...
+    def placed(self, folder: str, host: str, device: str) -> None: ...
     def say(self, text: str) -> None: ...
     def end(self, folder: str, outcome: Outcome) -> None: ...
 
@@ -142,7 +143,8 @@ class RayTrial(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         if not self.begun:
             self.begun = True
-            return {"progress": Progress("running", [], warning=self.unwritable), "epochs": (), "done": False}
+            begun = Progress("running", [], warning=self.unwritable)
+            return {"progress": begun, "epochs": (), "device": self._device(), "done": False}
         clock = [time.monotonic()]
         try:
             progress: Progress | Outcome = self._advance()
@@ -154,7 +156,13 @@ class RayTrial(tune.Trainable):  # type: ignore[misc]
             progress = Outcome("failed", reason=traceback.format_exc(limit=-6))
         epochs = tuple(later - sooner for sooner, later in pairwise(clock))  # seconds of each
         self.muster.wait()
-        return {"progress": progress, "epochs": epochs, "done": progress.status != "running"}
+        done = progress.status != "running"
+        return {"progress": progress, "epochs": epochs, "device": self._device(), "done": done}
+
+    def _device(self) -> str:
+        """What the trial runs on, as its tag says."""
+        on_gpu = self.request["config"]["device"] != "cpu" and torch.cuda.is_available()
+        return torch.cuda.get_device_name() if on_gpu else "cpu"
 
     def _advance(self) -> Progress:
         if self.trial is None:
@@ -291,6 +299,7 @@ class TuneSearcher(tune.search.Searcher):  # type: ignore[misc]
             folder = self.handed[trial_id].folder
             self.watch.begin(folder, self.handed[trial_id].cell.name, _place(result))  # it may end before any look
             self.watch.heard(folder, _place(result), result.get("epochs", ()))
+            self.source.placed(folder, str(result.get("hostname", "")), str(result.get("device", "")))
             if isinstance(progress, Progress):
                 self.source.note(progress.seconds, progress.warning)
                 outcome = self.source.report(folder, progress.rows) if progress.rows else None
@@ -380,19 +389,19 @@ def run(
     resources: Resources,
     folder: Path,
     machine: Machine,
-    on_ready: Callable[[], None],
+    on_ready: Callable[[int], None],
 ) -> None:
     """Run trials from `source` until it is done, or until Ctrl-C. Raises Refused where Ray cannot serve.
 
-    Inside `connected` it uses the Ray that is up.
+    Inside `connected` it uses the Ray that is up. `on_ready` is told how many trials run at once.
     """
     on_interrupt = signal.getsignal(signal.SIGINT)
     with connected(splits.values(), [resources], machine):
-        on_ready()
         trainable = tune.with_parameters(RayTrial, splits=dict(splits))
         scratch = folder.parent / ".tune"
         capacity = _capacity(resources, source.say)
         slots = min(machine.slots or capacity, capacity)
+        on_ready(slots)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # workers start side by side
         shutil.rmtree(scratch, ignore_errors=True)
         head = Head(ray.get_runtime_context().gcs_address, LOST_THERE if machine.address else LOST_HERE, source.say)

@@ -24,9 +24,12 @@ LONG_SECONDS = 600.0  # a run that takes longer says so before it starts
 
 
 class Display:
-    """Cells, trials, best so far and the time left."""
+    """Cells, trials, best so far and the time left.
 
-    def __init__(self, console: PlainConsole, name: str, slots: int) -> None:
+    `slots`: trials at once; None where a cluster decides, until `ready` says.
+    """
+
+    def __init__(self, console: PlainConsole, name: str, slots: int | None) -> None:
         self.console, self.name, self.slots = console, name, slots
         self.counts: dict[str, Count] = {}
         self.seconds: dict[str, list[float]] = {}  # that trials which ended here trained, by cell
@@ -42,7 +45,7 @@ class Display:
     def cost(self, expected: Total, each: Mapping[str, float] | None = None) -> None:
         """Say what a long run would take, before it starts; `each`: seconds of a trial of each cell."""
         self.expected = {name: one for name, one in (each or {}).items() if one > 0}
-        seconds = expected.seconds / self.slots
+        seconds = expected.seconds / (self.slots or 1)
         if expected.failure:
             self.say(f"{self.name}: how long it takes is unknown ({expected.failure})")
         elif seconds > LONG_SECONDS:
@@ -54,7 +57,8 @@ class Display:
         self.counts = {name: replace(count, running=0) for name, count in counts.items()}
         todo = sum(count.left for count in counts.values())
         total = sum(count.total for count in counts.values())
-        self.say(f"{self.name}: {len(counts)} cells, {total} trials, {todo} to run, {self.slots} at once")
+        at_once = f"{self.slots} at once" if self.slots else "as many at once as the cluster has room for"
+        self.say(f"{self.name}: {len(counts)} cells, {total} trials, {todo} to run, {at_once}")
         self.say("starting the workers …")
         if not self.console.is_terminal:
             yield
@@ -69,9 +73,11 @@ class Display:
         with suppress(OSError):
             self.console.say(text)
 
-    def ready(self) -> None:
-        """Ray is up; the clock of the estimate starts."""
-        self.began = time.monotonic()
+    def ready(self, slots: int) -> None:
+        """Ray is up, with so many slots; the clock of the estimate starts."""
+        if slots != self.slots:
+            self.say(f"{slots} at once")
+        self.slots, self.began = slots, time.monotonic()
 
     def trial_started(self, assignment: Assignment) -> None:
         self._count(assignment.cell.name, running=+1)
@@ -180,6 +186,6 @@ def price(expected: Total, slots: int | None = None) -> str:
     work = f"{expected.trials:,} trials, {expected.steps:,} training steps, {expected.images:,} images"
     if expected.failure:
         return f"{work}; how long they take is unknown ({expected.failure})"
-    at_once = f" with {slots} at once" if slots else ""
+    at_once = f" with {slots} at once" if slots else ", one after another"
     time_ = f"roughly {duration(expected.seconds)}{at_once} (from a few training steps timed here just now)"
     return f"{work}; {time_}"

@@ -33,6 +33,8 @@ class Live:
     flushed: float
     rows: dict[int, Mapping[str, float]] = field(default_factory=dict)  # by epoch
     record: Record | None = None
+    host: str | None = None  # the machine where it runs, and on what there
+    device: str | None = None
 
     @property
     def seconds(self) -> float:
@@ -77,6 +79,10 @@ class Recorder:
 
     def start(self, assignment: Assignment) -> None:
         self.live[assignment.folder] = Live(assignment, time.monotonic())
+
+    def placed(self, folder: str, host: str, device: str) -> None:
+        """Where a running trial runs."""
+        self.live[folder].host, self.live[folder].device = host or None, device or None
 
     def report(self, folder: str, rows: list[tuple[int, dict[str, float]]]) -> None:
         """Metrics by epoch of a running trial; epochs that were reported before are ignored."""
@@ -126,6 +132,8 @@ class Recorder:
             diverged_step=outcome.step if outcome.status == "diverged" else None,
             reason=outcome.reason,
             counts=live.assignment.phase == "confirm" and outcome.status == "complete",
+            host=live.host,
+            device=live.device,
         )
         final = {**outcome.metrics, "time/trial_seconds": live.seconds}
         self.store.close(self._record(live), end, final, ok=outcome.status != "failed", rows=rows)

@@ -224,6 +224,8 @@ class TrialEnd(Tags):
     reason: str | None = field(default=None, metadata=tag(TEXT))
     superseded: bool | None = field(default=None, metadata=tag(TRUTH))  # a top-up has beaten its configuration
     counts: bool | None = field(default=None, metadata=tag(TRUTH))  # its test accuracy is in gap.csv
+    host: str | None = field(default=None, metadata=tag(TEXT))  # the machine that it ended on
+    device: str | None = field(default=None, metadata=tag(TEXT))  # cpu, or the GPU's name
 
 
 @dataclass(frozen=True)

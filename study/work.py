@@ -94,6 +94,10 @@ class Work:
             raise self.recorder.error
         return outcome
 
+    def placed(self, folder: str, host: str, device: str) -> None:
+        """Where a trial runs: its machine, and on what there."""
+        self.recorder.placed(folder, host, device)
+
     def note(self, seconds: float, warning: str | None) -> None:
         """What a slot spent on training since it last said so, and what went wrong beside it."""
         self.busy += seconds
@@ -133,7 +137,7 @@ class Work:
         Where none has ended, as after an early Ctrl-C, up to now.
         """
         until = self.last if self.last > self.display.began else time.monotonic()
-        return self.busy / max(1e-9, (until - self.display.began) * self.display.slots)
+        return self.busy / max(1e-9, (until - self.display.began) * (self.display.slots or 1))
 
     def _next(self) -> Assignment | None:
         self._settle()

@@ -18,6 +18,9 @@ def facts(results: Results) -> list[tuple[str, str]]:
         "confirm seeds": ", ".join(map(str, seeds)) or NONE,
         "trials": ", ".join(f"{count} {status}" for status, count in ended.items()) or NONE,
     }
+    if "host" in trials and (placed := trials.dropna(subset=["host", "device"])).size:
+        places = (placed["device"] + " of " + placed["host"]).value_counts(sort=False)
+        more["trained on"] = ", ".join(f"{place} ({count} trials)" for place, count in places.items())
     if "time/trial_seconds" in trials and (known := trials["time/trial_seconds"].dropna()).size:
         missing = "" if len(known) == len(trials) else f" of {len(known)} of {len(trials)}"
         more["training time"] = f"{known.sum() / 3600:.2f} hours, summed over trials{missing}"

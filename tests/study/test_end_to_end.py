@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -310,6 +311,9 @@ def test_one_filter_in_mlflow_shows_the_runs_that_count(smoke):
     assert {run.data.tags["phase"] for run in runs} == {"confirm"}
     others = client.search_runs([experiment], "tags.phase = 'search'")
     assert {run.data.tags["counts"] for run in others} == {"false"}
+    assert {(run.data.tags["host"], run.data.tags["device"]) for run in (*runs, *others)} == {
+        (socket.gethostname(), "cpu")
+    }
 
 
 def test_report_can_be_written_again(capsys, smoke, tmp_path):

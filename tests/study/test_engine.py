@@ -115,6 +115,7 @@ class Source:
         spec = load("smoke")
         self.todo = [cell.typical.model_copy(update={"seed": search_seed(spec, 0)}) for cell in plan[:2]]
         self.plan, self.log, self.warnings, self.reason = plan, [], set(), None
+        self.places = {}
 
     @property
     def done(self):
@@ -134,6 +135,9 @@ class Source:
     def note(self, _seconds, warning):
         self.warnings |= {warning} - {None}
 
+    def placed(self, folder, host, device):
+        self.places[folder] = host, device
+
     def say(self, text):
         self.log.append(("say", text))
 
@@ -149,7 +153,10 @@ def test_the_searcher_hands_trials_out_and_their_reports_back(plan, tmp_path):
     assert given["config"]["optimizer"]["name"] == "sgd"
     assert given["test"] is False
     assert searcher.suggest("b") is None  # the one slot is taken
-    assert not searcher.on_report("a", {"progress": Progress("running", [(1, {"val/accuracy": 0.1})])})
+    began = Progress("running", [(1, {"val/accuracy": 0.1})])
+    assert not searcher.on_report("a", {"progress": began, "hostname": "node-3", "device": "an H100"})
+    (place,) = source.places.values()
+    assert place == ("node-3", "an H100")
     last = Progress("complete", [(2, {"val/accuracy": 0.2, "train/loss": 1.0})], {"test/accuracy": 0.3})
     assert not searcher.on_report("a", {"progress": last})
     searcher.on_trial_complete("a", {"progress": last})

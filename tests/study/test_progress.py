@@ -46,7 +46,7 @@ def test_plain_lines_name_what_runs_and_estimate_the_rest(clock):
     view = display(terminal=False)
     trial = trial_of("sgd/16")
     with view.live({"sgd/16": Count(5), "sgd/64": Count(5)}):
-        view.ready()
+        view.ready(2)
         clock[0] = 5.0
         view.trial_ended(trial, Outcome("complete"), 4.0, Count(5, done=1, best=0.5))
         clock[0] = 10.0
@@ -74,6 +74,17 @@ def test_the_time_left_weighs_cells_by_their_own_trials_or_by_the_estimate(clock
         view.trial_ended(trial_of("sgd/16"), Outcome("complete"), 10.0, Count(3, done=2))
     assert "1/5 trials, 0/2 cells, 12 s gone, about 4 min 24 s left" in shown(view.console)  # 220 / 10 · 12 s
     assert "2/5 trials, 0/2 cells, 1 min 0 s gone, about 2 min 17 s left" in shown(view.console)  # 160 / 70 · 60 s
+
+
+def test_a_cluster_says_how_many_run_at_once():
+    view = Display(PlainConsole(io.StringIO(), width=100), "smoke", slots=None)
+    view.cost(Total(2, 10, 100, 2 * 3600.0))
+    with view.live({"sgd/16": Count(5)}):
+        view.ready(16)
+    said = shown(view.console)
+    assert "roughly 2 h 0 min, one after another" in said
+    assert "5 trials, 5 to run, as many at once as the cluster has room for starting the workers … 16 at once" in said
+    assert view.slots == 16
 
 
 def test_no_more_trials_run_than_there_are_slots_however_slow_the_store():
