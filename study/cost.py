@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from study.memory import give_back
 from study.plan import Cell, data_key
 from study.spec import Spec
 from study.text import first_line
@@ -133,10 +134,12 @@ def costs(spec: Spec, plan: Sequence[Cell], splits: Mapping[str, Splits], speed:
         for phase in each:
             kind = _kind(cell.typical, phase.first)
             largest[kind] = max(largest.get(kind, 0), phase.n)
-    return [
+    found = [
         _cost(spec, cell, splits[data_key(cell.typical)], speed, each, largest)
         for cell, each in zip(plan, phases, strict=True)
     ]
+    give_back()
+    return found
 
 
 def total(each: Sequence[Cost], left: Iterable[int] | None = None) -> Total:

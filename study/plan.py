@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from search_spaces import Choice, Float, Range, spaces
 from study.cell_name import RECORD, CellName
+from study.memory import give_back
 from study.scaling import Scaled, is_scaled, scaled, whole
 from study.seeds import SEARCH_SEEDS
 from study.spec import Spec
@@ -414,6 +415,7 @@ def load_data(
     """
     known = {} if known is None else known
     loaded: dict[str, Splits] = {}
+    before = len(known)
     for cell in plan:
         config = cell.typical
         key = data_key(config)
@@ -429,6 +431,8 @@ def load_data(
             check_batch_sizes(config, len(loaded[key].train))
         except Refused as refused:
             raise refused.under(cell.where) from None
+    if len(known) > before:  # a subset was cut out of a whole data set
+        give_back()
     return loaded
 
 
