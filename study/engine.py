@@ -11,12 +11,13 @@ import os
 import shutil
 import signal
 import socket
+import tempfile
 import time
 import traceback
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -40,6 +41,7 @@ import torch
 from ray import tune
 from ray._private import ray_constants
 from ray._private.services import find_bootstrap_address
+from ray.exceptions import AuthenticationError
 from ray.util import placement_group, remove_placement_group
 
 from study.head import Head
@@ -506,12 +508,30 @@ QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "conf
 
 
 def _join(address: str) -> None:
-    """Connect to the Ray at `address`. Raises Refused where there is none."""
+    """Connect to the Ray at `address`. Raises Refused where there is none, or one that does not know us."""
     _silence()
-    try:
-        ray.init(address=address, **QUIET)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise _nobody(address, error) from None
+    with _overheard() as said:
+        try:
+            ray.init(address=address, **QUIET)
+        except AuthenticationError:
+            raise _unknown_there(address, "there is none here") from None
+        except (OSError, ValueError, RuntimeError) as error:
+            if "InvalidAuthToken" in said():
+                given = "the one here is another" if os.environ.get("RAY_AUTH_MODE") == "token" else "none was sent"
+                raise _unknown_there(address, given) from None
+            raise _nobody(address, error) from None
+
+
+@contextmanager
+def _overheard() -> Iterator[Callable[[], str]]:
+    """What is written to the standard error inside: Ray's core says there, again and again, why it cannot connect."""
+    with tempfile.TemporaryFile() as file, ExitStack() as stack:
+        with suppress(OSError):  # a standard error that is closed
+            kept = os.dup(2)
+            stack.callback(os.close, kept)
+            os.dup2(file.fileno(), 2)
+            stack.callback(os.dup2, kept, 2)
+        yield lambda: os.pread(file.fileno(), 1 << 20, 0).decode(errors="replace")
 
 
 def _start(images: Iterable[Splits], each: Iterable[Resources], slots: int | None, folder: Path) -> None:
@@ -550,6 +570,12 @@ def _silence() -> None:
 def _nobody(address: str, error: Exception) -> Refused:
     rule = f"no Ray cluster answers there ({first_line(error)})"
     return Refused("--address", address, rule, "start one with `ray start --head`, or leave --address out")
+
+
+def _unknown_there(address: str, given: str) -> Refused:
+    place = "copy the head's token to ~/.ray/auth_token or name its file in RAY_AUTH_TOKEN_PATH"
+    rule = f"the cluster there asks for a token, and {given}"
+    return Refused("--address", address, rule, f"set RAY_AUTH_MODE=token, and {place}")
 
 
 def _knock(address: str) -> None:

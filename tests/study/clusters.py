@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,16 +16,22 @@ from pathlib import Path
 from tests.study.test_ui import free_port
 
 RAY = str(Path(sys.executable).with_name("ray"))
+README = Path(__file__).parents[2] / "README.md"
 MEMORY = ("--object-store-memory", str(100 << 20))
 
 
 class Cluster:
     """Processes of `ray start --block`, each with what it started in a session of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, token: bool = False) -> None:
+        """A fresh home directory; `token`: made as README says, and asked for."""
         self.home = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # a socket's path is short
         self.address = f"127.0.0.1:{free_port()}"
         self.environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "HOME": str(self.home)}
+        if token:
+            (made,) = re.findall(r"^    (mkdir -p ~/.ray; .*?)  +#", README.read_text(), re.MULTILINE)
+            self.environment["RAY_AUTH_MODE"] = "token"
+            subprocess.run(made, shell=True, check=True, env=self.environment)
         self.processes: list[subprocess.Popen[bytes]] = []
         port = self.address.rpartition(":")[2]
         self.start("--head", "--port", port, "--num-cpus", "0", "--include-dashboard", "false")

@@ -84,6 +84,31 @@ def test_a_head_that_is_killed_is_said_with_the_remedy_and_the_study_goes_on_wit
     resumed(tmp_path / "s", smoke)
 
 
+def test_a_cluster_with_a_token_as_readme_makes_it_serves_who_has_it_and_tells_others_what_is_missing(tmp_path):
+    cluster = Cluster(token=True)
+    try:
+        cluster.node(1)
+        assert (cluster.home / ".ray" / "auth_token").stat().st_mode & 0o777 == 0o600
+        words = ("--address", cluster.address, *(word for override in TINY for word in ("--set", override)))
+        elsewhere = {**cluster.environment, "HOME": str(tmp_path)}
+        told = f"--address = '{cluster.address}': the cluster there asks for a token, and "
+        for mode, given in (
+            ("token", "there is none here"),
+            ("", "none was sent"),
+            ("token", "the one here is another"),
+        ):
+            if "another" in given:
+                (tmp_path / ".ray").mkdir()
+                (tmp_path / ".ray" / "auth_token").write_text("0" * 64)
+            said = Running(tmp_path / "s", *words, **{**elsewhere, "RAY_AUTH_MODE": mode}).end(2)
+            assert f"{told}{given}; set RAY_AUTH_MODE=token, and copy the head's token to ~/.ray/auth_token" in said
+            assert "gcs_client" not in said, "Ray's own words"
+            assert not (tmp_path / "s").exists()
+        Running(tmp_path / "s", *words, **cluster.environment).end(0)
+    finally:
+        cluster.remove()
+
+
 HOLD = """
 import sys, time, ray
 ray.init(address=sys.argv[1], logging_level="error")
