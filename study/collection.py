@@ -34,7 +34,7 @@ def run_all(
     shared, asked = Prepared(), readings_of(studies, readings)
     for name, spec in studies.items():
         with _about(name):
-            prepare(spec, machine, shared, asked[name])
+            prepare(spec, machine, shared, directory.path, asked[name])
     failures: dict[str, str] = {}
     say = display(collection.name, Resources()).say
     with directory.owned(collection, studies, say, take_over=take_over):
@@ -91,7 +91,7 @@ def outlook(
     """What the trials that are left cost."""
     left = Total()
     for name, spec in studies.items():
-        plan, splits = prepare(spec, machine, shared, asked[name])
+        plan, splits = prepare(spec, machine, shared, directory.path, asked[name])
         study = directory.study(name)
         found = counts(study) if study.spec_file.is_file() else {}
         each = costs(spec, plan, splits, shared.speed)

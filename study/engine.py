@@ -43,10 +43,12 @@ from ray._private import ray_constants
 from ray._private.services import find_bootstrap_address
 from ray.exceptions import AuthenticationError
 from ray.util import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from study.head import Head
 from study.last_words import kept, summary
 from study.machine import Machine, slots_here
+from study.node import Facts, look, strange
 from study.outcome import Outcome
 from study.plan import Assignment, data_key
 from study.private_ray import private_environment, private_folder
@@ -64,6 +66,7 @@ REPORT_SECONDS = 0.5  # A trial reports no more often than this, for each report
 MUSTER_SECONDS = 15.0  # The first workers wait for one another, but no longer.
 LOOK_SECONDS = 1.0  # between two looks for trials that are silent
 GROW_SECONDS = 600.0  # for an autoscaler to bring the first machine on which a trial fits
+ANSWER_SECONDS = 60.0  # for the machines of a cluster to say what they have; who has not is believed
 LOST_HERE = "it was killed, or memory was short: the same command starts another and goes on"
 LOST_THERE = "start it again (`ray start --head`) with its nodes: then the same command goes on"
 MAX_DEATHS = 4  # A trial whose worker has died so often in one run has failed.
@@ -367,8 +370,12 @@ def _last(progress: Progress) -> dict[str, float]:
     return {key: row[key] for key in ("val/loss", "val/accuracy") if key in row} | progress.final
 
 
-def check(resources: Resources, machine: Machine) -> None:
-    """Raises Refused where trials could never start: more is wanted than machines have, nobody is at the address."""
+def check(resources: Resources, machine: Machine, folder: Path | None = None) -> None:
+    """Raises Refused where trials could never start: more is wanted than machines have, nobody is at the address.
+
+    `folder`: the study's. A machine of a cluster that does not see it, or has another version of this package, is
+    refused too.
+    """
     silence()  # read later, refused now
     if machine.address is None:
         if resources.gpus and not torch.cuda.is_available():
@@ -377,12 +384,53 @@ def check(resources: Resources, machine: Machine) -> None:
         if machine.slots is not None:  # who states them may want more trials than cores
             here = replace(here, cpus=max(here.cpus, machine.slots * resources.cpus))
         share = "; --slots 1 lets a trial share the cores" if resources.gpus <= here.gpus else ""
-        refusal = short(resources, [here], f"lower it, or give --address{share}")
+        refused = short(resources, [here], f"lower it, or give --address{share}")
     else:
         nodes = _nodes() if ray.is_initialized() else _nodes_at(machine.address)
-        refusal = None if _may_grow() else short(resources, nodes, "lower it, or let such a machine join the cluster")
-    if refusal is not None:
-        raise refusal
+        refused = None if _may_grow() else short(resources, nodes, "lower it, or let such a machine join the cluster")
+        refused = refused or (_strange(machine.address, folder.resolve()) if folder else None)
+    if refused is not None:
+        raise refused
+
+
+@cache
+def _strange(address: str, folder: Path) -> Refused | None:
+    """What refuses the first machine of the cluster that could not run a study in this folder as this one does."""
+    there = next(place for place in (folder, *folder.parents) if place.is_dir())
+    marker = there / f".study-{uuid.uuid4().hex}"
+    try:
+        marker.touch()
+    except OSError:
+        return None  # whoever owns the folder tells
+    try:
+        with connected((), (), Machine(address=address)):
+            answers = _answers(str(marker))
+        here = look(str(marker))
+    finally:
+        marker.unlink(missing_ok=True)
+    refusals = (strange(name, answer, here, str(folder)) for name, answer in answers)
+    return next((each for each in refusals if each is not None), None)
+
+
+def _answers(marker: str) -> list[tuple[str, Facts | str]]:
+    """What each machine with processors has, by its name, of those that answer in time."""
+    task = ray.remote(num_cpus=0, max_retries=0)(look)
+    asked = {}
+    for node in ray.nodes():
+        if node["Alive"] and node["Resources"].get("CPU"):
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            asked[task.options(scheduling_strategy=there).remote(marker)] = node["NodeManagerHostname"]
+    ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_SECONDS) if asked else ([], [])
+    return [(asked[each], _answer(each)) for each in ready]
+
+
+def _answer(task: ray.ObjectRef[Facts]) -> Facts | str:
+    """What a machine has, or why it could not say."""
+    try:
+        facts: Facts = ray.get(task)
+        return facts
+    except Exception as error:  # whatever happened there
+        return summary(str(error))
 
 
 def run(

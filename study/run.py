@@ -62,12 +62,12 @@ class Prepared:
 
 
 def prepare(
-    spec: Spec, machine: Machine, shared: Prepared, readings: str | None = None
+    spec: Spec, machine: Machine, shared: Prepared, folder: Path, readings: str | None = None
 ) -> tuple[list[Cell], dict[str, Splits]]:
-    """The study's cells in the `readings` asked for, and data. Raises Refused where it could not run here."""
+    """The study's cells in the `readings` asked for, and data. Raises Refused where it could not run in `folder`."""
     plan = chosen(cells(spec), readings)
     splits = load_data(plan, shared.data)
-    engine.check(spec.resources, machine)
+    engine.check(spec.resources, machine, folder)
     if machine.address is None:
         for cell in plan:
             resolve_device(cell.typical.device)
@@ -88,7 +88,7 @@ def run(
     shared = shared or Prepared()
     directory.check(spec)
     whole = cells(spec)
-    plan, splits = prepare(spec, machine, shared, readings)
+    plan, splits = prepare(spec, machine, shared, directory.path, readings)
     with (
         directory.owned(spec, display.say, take_over=take_over) as own,
         _as_one_message(directory),

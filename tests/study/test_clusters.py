@@ -5,18 +5,18 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import sysconfig
+import time
 from collections.abc import Iterator
 from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 
-from study.directory import Directory
-from study.stored import open_store
 from tests.study.clusters import Cluster
 from tests.study.test_faults import Running, resumed
 
@@ -38,8 +38,9 @@ def cluster() -> Iterator[Cluster]:
 
 
 def run(cluster: Cluster, folder: Path) -> Running:
+    """From elsewhere, for Ray lends its workers the folder that a driver is started in."""
     words = [word for override in TINY for word in ("--set", override)]
-    return Running(folder, "--address", cluster.address, *words, **cluster.environment)
+    return Running(folder, "--address", cluster.address, *words, cwd=folder.parent, **cluster.environment)
 
 
 def packages() -> set[Path]:
@@ -56,15 +57,35 @@ def node(cluster: Cluster, mounts: str) -> None:
     cluster.node(1, before=["unshare", "-m", "sh", "-c", f'{mounts} && exec "$@"', "sh"])
 
 
-def test_a_node_without_the_package_is_named_with_what_is_missing(cluster, tmp_path):
+def test_a_node_without_the_package_is_refused_at_the_start(cluster, tmp_path):
     node(cluster, " && ".join(f"mount -t tmpfs tmpfs {place}" for place in packages()))
-    said = run(cluster, tmp_path / "s").end(1)
-    missing = "ModuleNotFoundError: No module named 'study.engine' on node "
-    assert said.count(f"a worker died ({missing}") == 1
-    assert f"the worker process died 4 times, at last with: {missing}" in said
-    directory = Directory(tmp_path / "s")
-    reasons = open_store("smoke", directory, directory.identity(None)).trials()["reason"]
-    assert all(missing in reason and "failed to import on the worker" in reason for reason in reasons)
+    said = run(cluster, tmp_path / "s").end(2)
+    assert re.search(
+        r"--address = '\S+': this package cannot be loaded there \(ModuleNotFoundError: No module named 'study", said
+    )
+    assert re.search(r"install generalization-gap \S+ there, as it is here", said)
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_node_with_another_version_is_refused_at_the_start(cluster, tmp_path):
+    other = tmp_path / "other" / "generalization_gap-9.9.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: generalization-gap\nVersion: 9.9\n")
+    cluster.node(1)
+    cluster.node(1, PYTHONPATH=str(other.parent))
+    began = time.monotonic()
+    said = run(cluster, tmp_path / "s").end(2)
+    assert time.monotonic() - began < 60, "20 s on a machine that does nothing else"
+    assert re.search(r"--address = '\S+': has generalization-gap 9\.9, and here it is ", said)
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_node_that_does_not_see_the_directory_is_refused_at_the_start(cluster, tmp_path):
+    node(cluster, f"mount -t tmpfs tmpfs {tmp_path}")
+    said = run(cluster, tmp_path / "s").end(2)
+    assert f"--dir = '{tmp_path / 's'}': the machine " in said
+    assert "does not see what lies in it, or above it, here; give one on storage that all machines see" in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_node_that_cannot_write_in_the_directory_is_named_and_trains_all_the_same(cluster, tmp_path):

@@ -34,11 +34,13 @@ pytestmark = pytest.mark.faults
 class Running:
     """`study run smoke` in a process of its own."""
 
-    def __init__(self, folder: Path, *words: str, patience: float = 60.0, **environment: str) -> None:
+    def __init__(
+        self, folder: Path, *words: str, patience: float = 60.0, cwd: Path | None = None, **environment: str
+    ) -> None:
         self.folder, self.output = folder, tempfile.TemporaryFile()  # noqa: SIM115, read until the test ends
         command = [sys.executable, "-m", "study.cli", "run", "smoke", "--dir", str(folder), "--slots", "2", *words]
         self.process = subprocess.Popen(
-            command, stdout=self.output, stderr=subprocess.STDOUT, start_new_session=True,
+            command, stdout=self.output, stderr=subprocess.STDOUT, start_new_session=True, cwd=cwd,
             env={**os.environ, "STUDY_PATIENCE": str(patience), "PYTHONUNBUFFERED": "1", **environment},
         )  # fmt: skip
 
