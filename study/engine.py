@@ -46,6 +46,7 @@ from ray.util import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from study.head import Head
+from study.heads import running
 from study.last_words import kept, summary
 from study.machine import Machine, slots_here
 from study.node import Facts, look, strange
@@ -560,9 +561,11 @@ def _join(address: str) -> None:
     _silence()
     with _overheard() as said:
         try:
-            ray.init(address=address, **QUIET)
+            ray.init(address=_found(address), **QUIET)
         except AuthenticationError:
             raise _unknown_there(address, "there is none here") from None
+        except Refused:
+            raise
         except (OSError, ValueError, RuntimeError) as error:
             if "InvalidAuthToken" in said():
                 given = "the one here is another" if os.environ.get("RAY_AUTH_MODE") == "token" else "none was sent"
@@ -626,12 +629,25 @@ def _unknown_there(address: str, given: str) -> Refused:
     return Refused("--address", address, rule, f"set RAY_AUTH_MODE=token, and {place}")
 
 
+def _found(address: str) -> str:
+    """The address that `auto` stands for. Raises OSError where there is none, Refused where there are several."""
+    if address != "auto":
+        return address
+    here, started = running(), str(find_bootstrap_address(None) or "")
+    if stated := os.environ.get("RAY_ADDRESS"):
+        return stated
+    if started and (started in here or not here):  # by the last `ray start`, or on another machine
+        return started
+    if len(here) > 1:
+        rule = f"several heads run on this machine: {', '.join(here)}"
+        raise Refused("--address", address, rule, "name one of them, here or in RAY_ADDRESS")
+    if not here:
+        raise OSError("none was started on this machine")
+    return here[0]
+
+
 def _knock(address: str) -> None:
     """Raises OSError where nothing listens; Ray itself would try for minutes."""
-    if address == "auto":
-        address = os.environ.get("RAY_ADDRESS") or find_bootstrap_address(None) or ""
-        if not address:
-            raise OSError("none was started on this machine")
-    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    host, colon, port = _found(address).rpartition("://")[2].rpartition(":")
     if colon and port.isdecimal():
         socket.create_connection((host, int(port)), timeout=10).close()
