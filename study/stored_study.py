@@ -50,25 +50,33 @@ class StoredStudy:
 
     def __init__(self, storage: BaseStorage, name: str) -> None:
         self.storage = storage
-        self._trials: list[FrozenTrial] | None = None  # as last read
+        self._stored: list[FrozenTrial] | None = None  # as last read: those that count, by number
+        self._trials: list[FrozenTrial] = []  # the same, each called by that number
         try:
             self.id = storage.get_study_id_from_name(name)
         except KeyError:
             with suppress(DuplicatedStudyError):  # by another, meanwhile
                 storage.create_new_study([StudyDirection.MAXIMIZE], name)
             self.id = storage.get_study_id_from_name(name)
-            optuna.load_study(study_name=name, storage=storage).set_metric_names([OBJECTIVE])  # for optuna-dashboard
+            with warnings.catch_warnings(category=optuna.exceptions.ExperimentalWarning, action="ignore"):
+                optuna.load_study(study_name=name, storage=storage).set_metric_names([OBJECTIVE])  # optuna-dashboard's
 
     @property
     def trials(self) -> list[FrozenTrial]:
         """Every trial that counts, by number."""
-        if self._trials is None:
-            self._trials = first_of_each_number(self.storage.get_all_trials(self.id, deepcopy=False))
+        if self._stored is None:
+            self._stored = first_of_each_number(self.storage.get_all_trials(self.id, deepcopy=False))
+            self._trials = [_numbered(trial, number) for number, trial in enumerate(self._stored)]
         return self._trials
 
     def forget(self) -> None:
         """Read the trials anew when they are next wanted."""
-        self._trials = None
+        self._stored = None
+
+    def _id(self, number: int) -> int:
+        """The storage's name for trial `number`."""
+        stored = self._stored or first_of_each_number(self.storage.get_all_trials(self.id, deepcopy=False))
+        return self.storage.get_trial_id_from_study_id_trial_number(self.id, stored[number].number)
 
     def begin(self, suggested: FrozenTrial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial | None:
         """A running trial of the next number, with the parameters and the sampler's attributes of `suggested`.
@@ -84,7 +92,7 @@ class StoredStudy:
         made = self.storage.create_new_trial(self.id, template)
         self.forget()
         trial = self.trials[number]
-        if trial._trial_id != made:
+        if self._id(number) != made:
             self.storage.set_trial_state_values(made, TrialState.FAIL)
         return None if trial.state.is_finished() else trial
 
@@ -94,7 +102,7 @@ class StoredStudy:
         False, and nothing is written, where it has an ending already: a try before this one got through, though its
         answer did not, or another process has ended it.
         """
-        trial_id = self.trials[number]._trial_id
+        trial_id = self._id(number)
         self.forget()
         if self.storage.get_trial(trial_id).state.is_finished():
             return False
@@ -124,17 +132,17 @@ class StoredStudy:
 
 
 def first_of_each_number(stored: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials by their own numbers; for one that was stored without, that is Optuna's."""
+    """The trials by their own numbers, which have no gaps; for one that was stored without, that is Optuna's."""
     first: dict[int, FrozenTrial] = {}
     for trial in stored:
-        number = trial.system_attrs.get(NUMBER, trial.number)
-        if number not in first:
-            first[number] = trial if number == trial.number else _numbered(trial, number)
+        first.setdefault(trial.system_attrs.get(NUMBER, trial.number), trial)
     return [first[number] for number in sorted(first)]
 
 
 def _numbered(trial: FrozenTrial, number: int) -> FrozenTrial:
-    """The storage keeps the trial that it gave: this is another."""
+    """By its own number; where that is not Optuna's, another, for the storage keeps the one that it gave."""
+    if trial.number == number:
+        return trial
     own = copy.copy(trial)
     own.number = number
     return own
