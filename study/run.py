@@ -103,11 +103,6 @@ def run(
         directory.begin(identity)
         store = open_store(spec.name, directory, identity, create=True)
         results = Patience(f"the MLflow store at {store.uri}", passes, display.say, file=store.database)
-        looked = results.retry(lambda: looked_at(directory, spec, store.standing()))
-        # Before a larger budget is accepted.
-        results.retry(lambda: store.describe(Standing(complete=False, looked=looked)))
-        tell_top_up(directory, spec, display.say)
-        directory.accept(spec)
         ledger = Ledger(database or _mended(directory.journal), spec, plan)
         if database is not None:
             claim(database, spec.name, identity["study_id"])
@@ -116,6 +111,11 @@ def run(
         check = checked([own, *(stack.enter_context(owning(
             board, own.me, partial(_at_work, spec.name, place), display.say, take_over=take_over
         )) for place, board in boards.items())])  # fmt: skip
+        looked = results.retry(lambda: looked_at(directory, spec, store.standing()))
+        # Once nothing refuses any more, and before a larger budget is accepted.
+        results.retry(lambda: store.describe(Standing(complete=False, looked=looked)))
+        tell_top_up(directory, spec, display.say)
+        directory.accept(spec)
         former = versions.recorded(results.retry(store.study))
         trained_by = former if ledger.done else versions.joined(former, versions.installed())
         if not ledger.done and (news := versions.news(former, versions.installed())):

@@ -39,8 +39,10 @@ def findings(store: Store) -> Findings:
 
 def present(store: Store, reports: Sequence[ReportFiles]) -> None:
     """The answer and the first report's page, where MLflow's UI opens."""
-    found = findings(store)
-    answer = [found.answer.sentence, found.answer.doubt] if trained(found.trials) else []
+    answer: list[str] = []
+    if not (trials := store.trials()).empty and trained(trials):
+        told = findings(store).answer
+        answer = [told.sentence, told.doubt]
     store.present(store.study().question, answer, reports[0].page if reports else None)
 
 

@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from study.schema import Standing
 from study.store import Store, default_uri
 from tests.study.commands import SMOKE, study
 
 
-def stored(folder: Path) -> tuple[str, bytes, list[object]]:
+def stored(folder: Path) -> tuple[str, bytes, Standing, list[object]]:
     """All that a study holds."""
-    trials = Store(default_uri(folder), "smoke").trials()
+    store = Store(default_uri(folder), "smoke")
+    trials = store.trials()
     return (
         (folder / "spec.yaml").read_text(),
         (folder / "optuna.journal").read_bytes(),
+        store.standing(),
         trials.sort_values("run_id").astype(str).to_numpy().tolist(),
     )
 
