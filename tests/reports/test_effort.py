@@ -56,6 +56,7 @@ def test_seeds_that_never_arrive_take_longest(taken, median):
 def test_the_table_says_epochs_steps_images_and_time():
     found = results()
     sheet = table.sheet(found, gap.rows(found))
+    assert sheet is not None
     rows = {(arm, size): cells for arm, size, *cells in sheet.rows}
     assert "95 % of what the baseline cell ends at, 76.00 % training accuracy" in sheet.caption
     assert rows["sgd", "512"] == [
@@ -73,7 +74,9 @@ def test_the_table_says_epochs_steps_images_and_time():
 
 def test_steps_are_left_out_where_a_trick_changes_the_batch():
     found = results(params={"lars": {"trick/first_epoch/batch_size": 8}})
-    rows = {tuple(cells[:2]): cells for cells in table.sheet(found, gap.rows(found)).rows}
+    sheet = table.sheet(found, gap.rows(found))
+    assert sheet is not None
+    rows = {tuple(cells[:2]): cells for cells in sheet.rows}
     assert rows["lars", "32"][6:8] == ("–", "5,000")
     assert rows["sgd", "32"][6:8] == (f"{2 * (5000 // 32)}", f"{2 * (5000 // 32) * 32:,}")
 
