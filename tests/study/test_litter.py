@@ -86,4 +86,4 @@ def test_two_first_starts_on_one_empty_file_both_succeed_and_leave_a_run_a_cell(
         runs = database.execute(
             "select e.name, count(*) from runs r join experiments e using (experiment_id) group by e.name"
         ).fetchall()
-    assert sorted(runs) == [("one", 4), ("two", 4)]
+    assert sorted(runs) == [("one", 4 + 1), ("two", 4 + 1)]  # a cell each, and the report's
