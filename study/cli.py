@@ -22,6 +22,7 @@ from trainables.errors import Refused
 
 if TYPE_CHECKING:
     from study.directory import Directory
+    from study.findings import Findings
     from study.machine import Machine
     from study.progress import Display
     from study.reports import ReportFiles
@@ -146,14 +147,15 @@ def _run_study(
     from study import run
     from study.directory import Directory
     from study.statistics import trained
+    from study.stored import findings
 
     directory = Directory(path)
     display = _display(machine)(spec.name, spec.resources)
     store, reports = run.run(
         spec, directory, machine, tracking_uri, display, storage=storage, readings=readings, take_over=take_over
     )
-    if trained(store.trials()):
-        _print_gaps(store, path)
+    if trained(trials := store.trials()):
+        _print_gaps(findings(store, trials), path)
     _print_alarms(store)
     _print_reports(reports)
 
@@ -445,10 +447,7 @@ def _check_slots(slots: int | None) -> None:
         raise Refused("--slots", slots, "at least one trial runs at once", "give 1 or more")
 
 
-def _print_gaps(store: Store, path: Path) -> None:
-    from study.stored import findings
-
-    found = findings(store)
+def _print_gaps(found: Findings, path: Path) -> None:
     table = Table(
         box=None,
         pad_edge=False,

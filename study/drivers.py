@@ -10,6 +10,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from sqlalchemy import URL, create_engine, inspect, make_url
 from sqlalchemy.exc import ArgumentError
@@ -42,6 +43,15 @@ def _place(text: str) -> tuple[str, str | None, int | None, str | None] | None:
     backend = "postgresql" if backend == "postgres" else backend
     usual = {"postgresql": 5432, "mysql": 3306}.get(backend)
     return backend, url.host, url.port or usual, url.database
+
+
+def database_file(uri: str) -> Path | None:
+    """The file of an SQLite store; None for any other store."""
+    if not uri.startswith("sqlite"):
+        return None
+    url = make_url(uri)
+    name = url.database or ""
+    return Path(unquote(name.removeprefix("file:")) if url.query.get("uri") == "true" else name)
 
 
 def tables(url: str, **waits: Any) -> set[str]:

@@ -10,9 +10,8 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
+from study.versions import PACKAGE
 from trainables.errors import Refused
-
-PACKAGE = "generalization-gap"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from study import engine, versions
 from study.cell_name import RECORD, CellName
 from study.cost import Speed, costs, total
 from study.directory import Directory
+from study.drivers import database_file
 from study.environment import environment, git_commit
 from study.fairness import unequal
 from study.ledger import Ledger
@@ -33,9 +34,9 @@ from study.search import CellSearch, pruning
 from study.spec import Spec
 from study.standing import open_shared
 from study.statistics import counting, gap_table, in_reading, own_gaps, winners_curse
-from study.storage import OwnersNote, Storage, claim, mend, open_storage, sqlite_file
+from study.storage import OwnersNote, Storage, claim, mend, open_storage
 from study.storage import passes as storage_passes
-from study.store import OwnersTag, Store, database_file, passes, reach
+from study.store import OwnersTag, Store, passes, reach
 from study.stored import open_store, present, write_reports
 from study.text import last_line
 from study.work import Interrupted, Work, interruptible
@@ -125,7 +126,7 @@ def run(
             results.retry(lambda: store.present(spec.question, ["The study is under way."]))
         recorder = results.retry(lambda: Recorder(store, ledger, git_commit(), results, check))
         place = identity["storage"] if database else str(directory.journal)
-        file = sqlite_file(place) if database else None
+        file = database_file(place) if database else None
         search = Patience(f"the search's storage {place}", storage_passes, display.say, file=file)
         work = Work(ledger, recorder, display, search, directory.trials, check)
         if not ledger.done:
@@ -142,7 +143,7 @@ def run(
             results.retry(lambda: store.describe(Standing(busy=round(work.share, 3))))
         results.retry(lambda: summarise(spec, plan, ledger, store))
         reports = _write_patiently(store, directory, display)
-        results.retry(lambda: present(store, reports))
+        results.retry(lambda: present(store, spec.question, reports))
         if len(plan) == len(whole) and not any(cell.count().left > 0 for cell in ledger.cells.values()):
             results.retry(lambda: store.describe(Standing(complete=True)))
     if work.failures:

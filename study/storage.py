@@ -15,11 +15,10 @@ from typing import Any
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from study.credentials import with_password, without_password
-from study.drivers import tables, with_driver
+from study.drivers import database_file, tables, with_driver
 from study.locks import locked_by
 from study.patience import Anchor, passing
 from study.text import first_line
@@ -117,15 +116,9 @@ def open_database(url: str) -> BaseStorage:
     except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
         reason = first_line(error.__cause__ or error)
         remedy = "start it, correct the URL, give the password in it or in ~/.pgpass, or leave it out"
-        if by := locked_by(sqlite_file(url), reason):
+        if by := locked_by(database_file(url), reason):
             reason, remedy = reason + by, "end that process, or let it go on"
         raise Refused("--storage", url, f"the database there does not answer ({reason})", remedy) from None
-
-
-def sqlite_file(url: str) -> Path | None:
-    """The file of a database in SQLite; None for any other."""
-    file = make_url(url).database if url.startswith("sqlite") else None
-    return Path(file) if file else None
 
 
 def passes(error: Exception) -> bool:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault(
@@ -30,13 +30,13 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from study import landing, schema
 from study.artifacts import Artifacts
 from study.credentials import log_in, without_password
-from study.drivers import tables, with_driver
+from study.drivers import database_file, tables, with_driver
 from study.locks import locked_by
 from study.patience import Anchor, passing
 from study.schema import CellEnd, CellRun, Identity, Keys, Pointer, Standing, Study, Summary, Tags
@@ -64,15 +64,6 @@ def default_uri(directory: Path) -> str:
     quoted = URL.create("sqlite+pysqlite", database=file).render_as_string()
     by_sqlite = f"sqlite+pysqlite:///file:{quote(file)}?uri=true"  # for SQLAlchemy 2.0, which quotes no path
     return next(uri for uri in (plain, quoted, by_sqlite) if database_file(uri) == Path(file))
-
-
-def database_file(uri: str) -> Path | None:
-    """The file of an SQLite store; None for any other store."""
-    if not uri.startswith("sqlite"):
-        return None
-    url = make_url(uri)
-    name = url.database or ""
-    return Path(unquote(name.removeprefix("file:")) if url.query.get("uri") == "true" else name)
 
 
 def passes(error: Exception) -> bool:

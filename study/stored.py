@@ -25,11 +25,11 @@ def write_reports(store: Store, directory: Directory) -> list[ReportFiles]:
     return [report(store, directory.report) for report in study_reports()]
 
 
-def findings(store: Store) -> Findings:
-    """What the study's trials of record say. Raises Refused without a baseline."""
+def findings(store: Store, trials: pd.DataFrame) -> Findings:
+    """What the study's trials of record, of all its `trials`, say. Raises Refused without a baseline."""
     about = store.study()
     return Findings(
-        trials=in_reading(store.trials(), RECORD),
+        trials=in_reading(trials, RECORD),
         cells=tuple(cell for cell in about.cells if CellName.parse(cell).reading == RECORD),
         baseline=about.baseline,
         margin=about.margin,
@@ -37,13 +37,13 @@ def findings(store: Store) -> Findings:
     )
 
 
-def present(store: Store, reports: Sequence[ReportFiles]) -> None:
-    """The answer and the first report's page, where MLflow's UI opens."""
+def present(store: Store, question: str, reports: Sequence[ReportFiles]) -> None:
+    """The question, the answer and the first report's page, where MLflow's UI opens."""
     answer: list[str] = []
     if not (trials := store.trials()).empty and trained(trials):
-        told = findings(store).answer
+        told = findings(store, trials).answer
         answer = [told.sentence, told.doubt]
-    store.present(store.study().question, answer, reports[0].page if reports else None)
+    store.present(question, answer, reports[0].page if reports else None)
 
 
 def stores(directory: CollectionDirectory, tracking_uri: str | None = None) -> dict[str, Store]:

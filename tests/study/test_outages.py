@@ -170,9 +170,10 @@ def _at_once() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def undisturbed() -> Callable[[tuple[str, ...]], tuple[Any, MemoryStore]]:
-    return functools.cache(lambda overrides: study(list(overrides), [], [], 0))
+@functools.cache
+def undisturbed(overrides: tuple[str, ...]) -> tuple[Any, MemoryStore]:
+    """What such a study leaves where nothing fails."""
+    return study(list(overrides), [], [], 0)
 
 
 def test_a_handed_out_trial_whose_answer_was_lost_is_found_after_another_reports(tmp_path):
@@ -207,7 +208,7 @@ def test_a_handed_out_trial_whose_answer_was_lost_is_found_after_another_reports
     work.recorder.writer.close()
 
 
-def check(overrides: list[str], undisturbed: Any, searching: Failures, storing: Failures, seed: int) -> None:
+def check(overrides: list[str], searching: Failures, storing: Failures, seed: int) -> None:
     expected, held = undisturbed(tuple(overrides))
     found, store = study(overrides, searching, storing, seed)
     assert found == expected
@@ -223,8 +224,8 @@ LONG = settings(QUICK, max_examples=300)
 @pytest.mark.parametrize("overrides", [TRIALS, PRUNED], ids=["no pruner", "median"])
 @QUICK
 @given(searching=FAILURES, storing=FAILURES, seed=st.integers(0, 99))
-def test_whatever_fails_the_study_ends_as_if_nothing_had(undisturbed, overrides, searching, storing, seed):
-    check(overrides, undisturbed, searching, storing, seed)
+def test_whatever_fails_the_study_ends_as_if_nothing_had(overrides, searching, storing, seed):
+    check(overrides, searching, storing, seed)
 
 
 @pytest.mark.faults
@@ -232,5 +233,5 @@ def test_whatever_fails_the_study_ends_as_if_nothing_had(undisturbed, overrides,
 @pytest.mark.parametrize("overrides", [TRIALS, PRUNED], ids=["no pruner", "median"])
 @LONG
 @given(searching=FAILURES, storing=FAILURES, seed=st.integers(0, 99))
-def test_six_hundred_studies_with_failures_end_as_if_nothing_had(undisturbed, overrides, searching, storing, seed):
-    check(overrides, undisturbed, searching, storing, seed)
+def test_six_hundred_studies_with_failures_end_as_if_nothing_had(overrides, searching, storing, seed):
+    check(overrides, searching, storing, seed)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from mlflow.exceptions import MlflowException
 
+from study.drivers import database_file
 from study.schema import CellRun, Study, TrialEnd, TrialRun
-from study.store import Record, Store, database_file, default_uri
+from study.store import Record, Store, default_uri
 from trainables.errors import Refused
 
 CELL = CellRun(cell="sgd/16", arm="sgd", batch_size=16, searched=("optimizer/lr",))

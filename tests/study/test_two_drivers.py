@@ -8,7 +8,6 @@ the study is no longer its own.
 from __future__ import annotations
 
 import copy
-import functools
 import random
 import tempfile
 import threading
@@ -23,7 +22,6 @@ from hypothesis import strategies as st
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
-from study import patience
 from study.ledger import Ledger
 from study.outcome import Outcome
 from study.patience import Gone
@@ -31,7 +29,16 @@ from study.plan import cells
 from study.spec import load
 from study.store import Record
 from tests.study.simulation import curve, story
-from tests.study.test_outages import PRUNED, TRIALS, MemoryStore, drive, driven, study, work_on
+from tests.study.test_outages import (
+    PRUNED,
+    TRIALS,
+    MemoryStore,
+    _at_once,  # noqa: F401, a fixture that every test here uses
+    drive,
+    driven,
+    undisturbed,
+    work_on,
+)
 
 
 class SharedStore(MemoryStore):
@@ -134,25 +141,13 @@ def two_drivers(overrides: list[str], where: int, *, after: bool, rounds: int, s
     return story(Ledger(storage, spec, plan)), store, running
 
 
-def check(undisturbed: Any, overrides: list[str], where: int, *, after: bool, rounds: int, seed: int) -> None:
+def check(overrides: list[str], where: int, *, after: bool, rounds: int, seed: int) -> None:
     expected, held = undisturbed(tuple(overrides))
     found, store, running = two_drivers(overrides, where, after=after, rounds=rounds, seed=seed)
     assert found == expected
     assert store.whole() == (held.rows, held.closed)
     assert set(map(len, running.values())) == {0}, "a trial is left running"
     assert max(Counter(store.opened.values()).values()) <= 2
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _at_once() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(patience, "PAUSES", (0.0,))
-        yield
-
-
-@pytest.fixture(scope="module")
-def undisturbed() -> Callable[[tuple[str, ...]], tuple[Any, MemoryStore]]:
-    return functools.cache(lambda overrides: study(list(overrides), [], [], 0))
 
 
 ANYWHERE = {
@@ -195,8 +190,8 @@ LONG = settings(QUICK, max_examples=300)
 @pytest.mark.parametrize("overrides", [TRIALS, PRUNED], ids=["no pruner", "median"])
 @QUICK
 @given(**ANYWHERE)
-def test_wherever_a_driver_stands_still_the_study_is_one_drivers(undisturbed, overrides, where, after, rounds, seed):
-    check(undisturbed, overrides, where, after=after, rounds=rounds, seed=seed)
+def test_wherever_a_driver_stands_still_the_study_is_one_drivers(overrides, where, after, rounds, seed):
+    check(overrides, where, after=after, rounds=rounds, seed=seed)
 
 
 @pytest.mark.faults
@@ -204,5 +199,5 @@ def test_wherever_a_driver_stands_still_the_study_is_one_drivers(undisturbed, ov
 @pytest.mark.parametrize("overrides", [TRIALS, PRUNED], ids=["no pruner", "median"])
 @LONG
 @given(**ANYWHERE)
-def test_six_hundred_standstills(undisturbed, overrides, where, after, rounds, seed):
-    check(undisturbed, overrides, where, after=after, rounds=rounds, seed=seed)
+def test_six_hundred_standstills(overrides, where, after, rounds, seed):
+    check(overrides, where, after=after, rounds=rounds, seed=seed)
