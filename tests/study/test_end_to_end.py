@@ -162,7 +162,7 @@ def start(folder: Path, words: Sequence[str] = ("smoke",)) -> subprocess.Popen[s
 
 def ended(folder: Path) -> int:
     """Trials that have ended so far; reads beside the running study, as `study status` does."""
-    found = counts(Directory(folder)) if (folder / "optuna.journal").exists() else {}
+    found = counts(Directory(folder)) if (folder / "spec.yaml").exists() else {}
     return sum(count.done for count in found.values())
 
 
